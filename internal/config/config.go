@@ -1,7 +1,18 @@
-// Package config reads stanch.yaml: strict YAML, unknown keys refused with line
-// and column, secrets only by file or environment reference.
+// Package config reads stanch.yaml.
 //
-// The zero value of every field works, or [Load] fails with the field's name.
+// # What this package promises
+//
+// The YAML is strict: an unknown or repeated key, a wrong type and a bad value
+// are refused with file, line, column and a hint that is an action. The zero
+// value of every field works, or [Load] fails with the field's name. What Load
+// returns has every default filled in and every path absolute.
+//
+// # What it never does
+//
+// It never holds a secret: a secret is a reference to a file or an environment
+// variable, read by [Secret.Resolve] when it is needed. It never prints the value
+// of a field that refers to one, so a secret that was written into the file by
+// mistake does not reach a terminal or a log.
 package config
 
 import (
@@ -15,7 +26,7 @@ type Config struct {
 	// DataDir holds the database, keys, reports and the lock file. Created with
 	// mode 0700. Defaults to "./stanch-data".
 	DataDir string `yaml:"data_dir" json:"data_dir,omitempty"`
-	// Database is a postgres:// URL. Defaults to SQLite in DataDir.
+	// Database is a postgres:// URL. Defaults to SQLite in DataDir (stanch.db).
 	Database Secret `yaml:"database" json:"database,omitzero"`
 	// Listen is the address of the webhook endpoint. Defaults to ":8080".
 	Listen string `yaml:"listen" json:"listen,omitempty"`
@@ -25,17 +36,29 @@ type Config struct {
 	// Pprof serves net/http/pprof on AdminListen. Defaults to false.
 	Pprof bool `yaml:"pprof" json:"pprof,omitempty"`
 
-	Log       Log                 `yaml:"log" json:"log,omitzero"`
-	GitHub    GitHub              `yaml:"github" json:"github,omitzero"`
-	Secrets   Secrets             `yaml:"secrets" json:"secrets,omitzero"`
-	Policy    Policy              `yaml:"policy" json:"policy,omitzero"`
-	Guard     Guard               `yaml:"guard" json:"guard,omitzero"`
+	// Log configures the structured log.
+	Log Log `yaml:"log" json:"log,omitzero"`
+	// GitHub is the App and where GitHub is.
+	GitHub GitHub `yaml:"github" json:"github,omitzero"`
+	// Secrets says how leaked credentials are sealed.
+	Secrets Secrets `yaml:"secrets" json:"secrets,omitzero"`
+	// Policy says how far the responder may go on its own.
+	Policy Policy `yaml:"policy" json:"policy,omitzero"`
+	// Guard holds what must be true before an act.
+	Guard Guard `yaml:"guard" json:"guard,omitzero"`
+	// Providers are the enrolled providers, by the provider's name in its playbook
+	// (aws, github, ...). Defaults to none: everything is reported, nothing is acted on.
 	Providers map[string]Provider `yaml:"providers" json:"providers,omitempty"`
-	Egress    Egress              `yaml:"egress" json:"egress,omitzero"`
-	Playbooks Playbooks           `yaml:"playbooks" json:"playbooks,omitzero"`
-	Scan      Scan                `yaml:"scan" json:"scan,omitzero"`
-	Trail     Trail               `yaml:"trail" json:"trail,omitzero"`
-	Ledger    Ledger              `yaml:"ledger" json:"ledger,omitzero"`
+	// Egress is the list of hosts that may be reached beyond the playbooks' own.
+	Egress Egress `yaml:"egress" json:"egress,omitzero"`
+	// Playbooks says where they are.
+	Playbooks Playbooks `yaml:"playbooks" json:"playbooks,omitzero"`
+	// Scan bounds one scan.
+	Scan Scan `yaml:"scan" json:"scan,omitzero"`
+	// Trail says when logs are read again.
+	Trail Trail `yaml:"trail" json:"trail,omitzero"`
+	// Ledger names the log of everything decided and done.
+	Ledger Ledger `yaml:"ledger" json:"ledger,omitzero"`
 
 	// Source is the file that it was read from; "" for defaults.
 	Source string `yaml:"-" json:"-"`
@@ -44,9 +67,12 @@ type Config struct {
 // Secret is a reference to a secret: exactly one of File and Env. The value
 // itself is never written in the configuration.
 type Secret struct {
-	// File is a path whose content, without trailing white space, is the secret.
+	// File is a path whose content, without trailing white space, is the secret. It
+	// must not be readable by group or others. A relative path starts at the
+	// configuration file's directory. Defaults to none.
 	File string `yaml:"file" json:"file,omitempty"`
-	// Env is the name of an environment variable that holds the secret.
+	// Env is the name of an environment variable that holds the secret. Defaults to
+	// none.
 	Env string `yaml:"env" json:"env,omitempty"`
 }
 
@@ -54,9 +80,9 @@ type Secret struct {
 type Log struct {
 	// Level is debug, info, warn or error. Security events are written at every
 	// level. Defaults to info.
-	Level string `yaml:"level" json:"level,omitempty"`
+	Level string `yaml:"level" json:"level,omitempty" jsonschema:"enum=debug,enum=info,enum=warn,enum=error,default=info"`
 	// Format is json or text. Defaults to json.
-	Format string `yaml:"format" json:"format,omitempty"`
+	Format string `yaml:"format" json:"format,omitempty" jsonschema:"enum=json,enum=text,default=json"`
 }
 
 // GitHub is the App and where GitHub is.
@@ -66,14 +92,20 @@ type GitHub struct {
 	APIURL string `yaml:"api_url" json:"api_url,omitempty"`
 	// WebURL is where repositories are cloned from. Defaults to https://github.com.
 	WebURL string `yaml:"web_url" json:"web_url,omitempty"`
-	// AppID is the GitHub App's id. Needed by serve.
+	// AppID is the GitHub App's id. Needed by serve. Defaults to none.
 	AppID int64 `yaml:"app_id" json:"app_id,omitempty"`
-	// PrivateKey is the App's RSA key in PEM form.
+	// PrivateKey is the App's RSA key in PEM form. Needed by serve. Defaults to none.
 	PrivateKey Secret `yaml:"private_key" json:"private_key,omitzero"`
-	// WebhookSecret signs deliveries. Needed by serve.
+	// WebhookSecret signs deliveries. Needed by serve; at least 8 bytes, better 32. Defaults to
+	// none.
 	WebhookSecret Secret `yaml:"webhook_secret" json:"webhook_secret,omitzero"`
 	// PreviousWebhookSecret is accepted too while the secret is being changed.
+	// Defaults to none.
 	PreviousWebhookSecret Secret `yaml:"previous_webhook_secret" json:"previous_webhook_secret,omitzero"`
+	// TrustedProxies are the addresses or networks (CIDR) of reverse proxies whose
+	// X-Forwarded-For is believed when the source of a delivery is recorded.
+	// Defaults to none: the address of the connection is recorded.
+	TrustedProxies []string `yaml:"trusted_proxies" json:"trusted_proxies,omitempty"`
 }
 
 // Secrets says how leaked credentials are sealed while a step needs them.
@@ -87,29 +119,37 @@ type Secrets struct {
 // Policy says how far the responder may go on its own.
 type Policy struct {
 	// Mode is used where no rule matches. Defaults to observe.
-	Mode incident.Mode `yaml:"mode" json:"mode,omitempty"`
-	// Rules are tried in order; the first that matches decides.
+	Mode incident.Mode `yaml:"mode" json:"mode,omitempty" jsonschema:"enum=observe,enum=approve,enum=act,default=observe"`
+	// Rules are tried in order; the first that matches decides. Defaults to none.
 	Rules []PolicyRule `yaml:"rules" json:"rules,omitempty"`
 	// ApprovalTimeout is how long an approval waits. Defaults to 30m.
 	ApprovalTimeout Duration `yaml:"approval_timeout" json:"approval_timeout,omitempty"`
 	// ApprovalDefault is what happens when it runs out: deny or approve. Defaults to deny.
-	ApprovalDefault string `yaml:"approval_default" json:"approval_default,omitempty"`
+	ApprovalDefault string `yaml:"approval_default" json:"approval_default,omitempty" jsonschema:"enum=deny,enum=approve,default=deny"`
 }
 
 // PolicyRule picks a mode. Empty fields match everything.
 type PolicyRule struct {
-	Playbook   string              `yaml:"playbook" json:"playbook,omitempty"`     // provider, or provider/kind
-	Repository string              `yaml:"repository" json:"repository,omitempty"` // glob over owner/name, as path.Match
-	Visibility incident.Visibility `yaml:"visibility" json:"visibility,omitempty"`
-	Mode       incident.Mode       `yaml:"mode" json:"mode"`
+	// Playbook is a provider, or provider/kind. Defaults to every playbook.
+	Playbook string `yaml:"playbook" json:"playbook,omitempty"`
+	// Repository is a glob over owner/name, as in Go's path.Match. Defaults to every
+	// repository.
+	Repository string `yaml:"repository" json:"repository,omitempty"`
+	// Visibility of the repository: public, internal, private or unknown. Defaults to
+	// every visibility.
+	Visibility incident.Visibility `yaml:"visibility" json:"visibility,omitempty" jsonschema:"enum=public,enum=internal,enum=private,enum=unknown"`
+	// Mode is what the rule decides: observe, approve or act. It has no default and
+	// is required.
+	Mode incident.Mode `yaml:"mode" json:"mode" jsonschema:"enum=observe,enum=approve,enum=act"`
 }
 
 // Guard holds what must be true before an act.
 type Guard struct {
 	// NeverTouch lists public ids, accounts, ARNs, logins or fingerprints (globs)
-	// that are never acted on.
+	// that are never acted on. Defaults to none.
 	NeverTouch []string `yaml:"never_touch" json:"never_touch,omitempty"`
-	// Honeytokens lists public ids or accounts whose use must be reported, never called.
+	// Honeytokens lists public ids or accounts whose use must be reported, never
+	// called. Defaults to none.
 	Honeytokens []string `yaml:"honeytokens" json:"honeytokens,omitempty"`
 	// MaxActsPerHour stops irreversible acts beyond it, for each provider account.
 	// Defaults to 20.
@@ -121,22 +161,25 @@ type Guard struct {
 	ActOnFixtures *bool `yaml:"act_on_fixtures" json:"act_on_fixtures,omitempty"`
 	// ForeignAccounts says what to do with credentials of accounts that are not
 	// enrolled: report (default) or identify.
-	ForeignAccounts string `yaml:"foreign_accounts" json:"foreign_accounts,omitempty"`
+	ForeignAccounts string `yaml:"foreign_accounts" json:"foreign_accounts,omitempty" jsonschema:"enum=report,enum=identify,default=report"`
 }
 
 // Provider is one enrolled provider.
 type Provider struct {
-	// BaseURL replaces the playbook's base_url (private cloud, Enterprise Server, tests).
+	// BaseURL replaces the playbook's base_url (private cloud, Enterprise Server,
+	// tests). Defaults to the playbook's own.
 	BaseURL string `yaml:"base_url" json:"base_url,omitempty"`
-	// EndpointURL replaces every AWS service endpoint.
+	// EndpointURL replaces every AWS service endpoint. Defaults to the SDK's own
+	// endpoints.
 	EndpointURL string `yaml:"endpoint_url" json:"endpoint_url,omitempty"`
 	// Credentials is our own enrolled credential, by part name (AWS:
-	// access_key_id, secret_access_key, session_token; GitHub: token). For AWS,
-	// without it, the SDK's default chain is used.
+	// access_key_id, secret_access_key, session_token; GitHub: token). Defaults to
+	// none; for AWS the SDK's default chain is then used.
 	Credentials map[string]Secret `yaml:"credentials" json:"credentials,omitempty"`
-	// Accounts are the AWS accounts that we may act in.
+	// Accounts are the AWS accounts that we may act in. Defaults to none.
 	Accounts []Account `yaml:"accounts" json:"accounts,omitempty"`
 	// Owners are the organisations or logins (GitHub) whose credentials are ours.
+	// Defaults to none.
 	Owners []string `yaml:"owners" json:"owners,omitempty"`
 	// ActOnAnyOwner allows the provider's own finder endpoint for credentials whose
 	// owner is not listed. Defaults to false.
@@ -147,33 +190,41 @@ type Provider struct {
 
 // Account is an enrolled AWS account.
 type Account struct {
-	ID         string `yaml:"id" json:"id"`
-	Name       string `yaml:"name" json:"name,omitempty"`
-	Partition  string `yaml:"partition" json:"partition,omitempty"` // defaults to aws
-	RoleARN    string `yaml:"role_arn" json:"role_arn"`
+	// ID is the account's twelve digits, quoted. It has no default and is required.
+	ID string `yaml:"id" json:"id" jsonschema:"pattern=^[0-9]{12}$"`
+	// Name is shown to people. Defaults to the id.
+	Name string `yaml:"name" json:"name,omitempty"`
+	// Partition is aws, aws-cn or aws-us-gov. Defaults to the partition in RoleARN.
+	Partition string `yaml:"partition" json:"partition,omitempty"`
+	// RoleARN is the role that we assume in the account. It has no default and is
+	// required.
+	RoleARN string `yaml:"role_arn" json:"role_arn"`
+	// ExternalID is sent when the role is assumed. Defaults to none.
 	ExternalID Secret `yaml:"external_id" json:"external_id,omitzero"`
-	// Regions limits the trail; empty asks account:ListRegions.
+	// Regions limits the trail. Defaults to the Regions that account:ListRegions says
+	// are enabled.
 	Regions []string `yaml:"regions" json:"regions,omitempty"`
-	// Owner is told in the report.
+	// Owner is told in the report. Defaults to none.
 	Owner string `yaml:"owner" json:"owner,omitempty"`
 }
 
 // Egress is the list of hosts that may be reached beyond the playbooks' own.
 type Egress struct {
 	// Allow holds host or host:port. Only hosts listed here may have a private or
-	// loopback address, a port other than 443, or plain http.
+	// loopback address, a port other than 443, or plain http. Defaults to none.
 	Allow []string `yaml:"allow" json:"allow,omitempty"`
 }
 
 // Playbooks says where they are.
 type Playbooks struct {
 	// Dir holds YAML files that replace or add to the embedded ones, by provider.
+	// Defaults to none.
 	Dir string `yaml:"dir" json:"dir,omitempty"`
 }
 
 // Scan bounds one scan.
 type Scan struct {
-	// Rules is a gitleaks TOML file used beside the built-in rules.
+	// Rules is a gitleaks TOML file used beside the built-in rules. Defaults to none.
 	Rules string `yaml:"rules" json:"rules,omitempty"`
 	// Timeout for the fetch and scan of one push. Defaults to 10m.
 	Timeout Duration `yaml:"timeout" json:"timeout,omitempty"`
