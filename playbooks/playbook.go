@@ -14,14 +14,16 @@
 // It knows no HTTP and performs nothing; package responder/act does.
 package playbooks
 
-import "time"
-
 // Playbook is one provider's file.
 type Playbook struct {
-	Provider    string       `yaml:"provider" json:"provider"`
-	Title       string       `yaml:"title" json:"title"`
-	Hosts       []string     `yaml:"hosts" json:"hosts"` // egress: every host that its requests may reach; "*." prefix allowed
-	BaseURL     string       `yaml:"base_url,omitempty" json:"base_url,omitempty"`
+	Provider string   `yaml:"provider" json:"provider"`
+	Title    string   `yaml:"title" json:"title"`
+	Hosts    []string `yaml:"hosts" json:"hosts"` // egress: every host that its requests may reach; "*." prefix allowed
+	BaseURL  string   `yaml:"base_url,omitempty" json:"base_url,omitempty"`
+	// EgressGuard declares that a host is taken out of the leak itself
+	// (${part.NAME} as the host of base_url). Such a host is reached only when
+	// the operator listed it in egress.allow.
+	EgressGuard bool         `yaml:"egress_guard,omitempty" json:"egress_guard,omitempty"`
 	Credentials []Credential `yaml:"credentials" json:"credentials"`
 	// Source is where it was read from: "embedded:aws.yaml" or a file path.
 	Source string `yaml:"-" json:"-"`
@@ -33,15 +35,18 @@ type Credential struct {
 	Title             string   `yaml:"title" json:"title"`
 	Rules             []string `yaml:"rules" json:"rules"`                                                 // gitleaks' and our rule ids
 	GitHubSecretTypes []string `yaml:"github_secret_types,omitempty" json:"github_secret_types,omitempty"` // as in secret_scanning_alert
-	Parts             []Part   `yaml:"parts" json:"parts"`
-	Identify          *Call    `yaml:"identify,omitempty" json:"identify,omitempty"`
-	Contain           []Action `yaml:"contain,omitempty" json:"contain,omitempty"` // in this order
-	Hold              Duration `yaml:"hold,omitempty" json:"hold,omitempty"`       // hold-down after containment
-	Prove             *Prove   `yaml:"prove,omitempty" json:"prove,omitempty"`
-	Trail             []Trail  `yaml:"trail,omitempty" json:"trail,omitempty"`
-	Rotate            *Rotate  `yaml:"rotate,omitempty" json:"rotate,omitempty"`
-	Report            Notes    `yaml:"report,omitempty" json:"report,omitempty"`
-	Person            []string `yaml:"person,omitempty" json:"person,omitempty"` // steps for a human
+	// Prefixes tell kinds apart that share a rule: the value (of the first part)
+	// starts with one of them. Needed when two kinds take the same rule.
+	Prefixes []string `yaml:"prefixes,omitempty" json:"prefixes,omitempty"`
+	Parts    []Part   `yaml:"parts" json:"parts"`
+	Identify *Call    `yaml:"identify,omitempty" json:"identify,omitempty"`
+	Contain  []Action `yaml:"contain,omitempty" json:"contain,omitempty"` // in this order
+	Hold     Duration `yaml:"hold,omitempty" json:"hold,omitempty"`       // hold-down after containment
+	Prove    *Prove   `yaml:"prove,omitempty" json:"prove,omitempty"`
+	Trail    []Trail  `yaml:"trail,omitempty" json:"trail,omitempty"`
+	Rotate   *Rotate  `yaml:"rotate,omitempty" json:"rotate,omitempty"`
+	Report   Notes    `yaml:"report,omitempty" json:"report,omitempty"`
+	Person   []string `yaml:"person,omitempty" json:"person,omitempty"` // steps for a human
 	// Provider and Hosts are filled in by Load from the file.
 	Provider string   `yaml:"-" json:"-"`
 	Hosts    []string `yaml:"-" json:"-"`
@@ -59,22 +64,34 @@ type Part struct {
 // HTTP request as data, judged by CEL expressions over status (int), headers
 // (map of lower-case name to string) and body (decoded JSON, dyn).
 type Call struct {
-	Uses    string            `yaml:"uses,omitempty" json:"uses,omitempty"` // "aws.get_caller_identity"; empty for Request
-	With    string            `yaml:"with" json:"with"`                     // leaked, admin, anyone
-	Request *Request          `yaml:"request,omitempty" json:"request,omitempty"`
-	Live    string            `yaml:"live,omitempty" json:"live,omitempty"`       // CEL: bool
-	Dead    string            `yaml:"dead,omitempty" json:"dead,omitempty"`       // CEL: bool
-	Capture map[string]string `yaml:"capture,omitempty" json:"capture,omitempty"` // fact name -> CEL: string; the allow-list of what is kept
+	Uses    string   `yaml:"uses,omitempty" json:"uses,omitempty"` // "aws.get_caller_identity"; empty for Request
+	With    string   `yaml:"with" json:"with"`                     // leaked, admin, anyone
+	Request *Request `yaml:"request,omitempty" json:"request,omitempty"`
+	// ReadOnly is the reason why a request with a method other than GET and HEAD
+	// still writes nothing (token introspection, RFC 7662).
+	ReadOnly string            `yaml:"read_only,omitempty" json:"read_only,omitempty"`
+	Live     string            `yaml:"live,omitempty" json:"live,omitempty"`       // CEL: bool
+	Dead     string            `yaml:"dead,omitempty" json:"dead,omitempty"`       // CEL: bool
+	Capture  map[string]string `yaml:"capture,omitempty" json:"capture,omitempty"` // fact name -> CEL: string; the allow-list of what is kept
 	// Identity and Account name the captured facts that say who it is.
 	Identity string `yaml:"identity,omitempty" json:"identity,omitempty"`
 	Account  string `yaml:"account,omitempty" json:"account,omitempty"`
+	// Judge holds the compiled expressions; filled in by Load or [Compile].
+	Judge *CallJudge `yaml:"-" json:"-"`
 }
 
-// Request is an HTTP request as data. In Path, Headers, JSON and Form the
-// references ${part.NAME} and ${fact.NAME} are replaced, escaped for their place.
+// Request is an HTTP request as data. In Path, Headers, Auth, JSON and Form the
+// references ${part.NAME} (leaked), ${fact.NAME} (captured by identify) and
+// ${admin.NAME} (our enrolled credential) are replaced, escaped for their place.
 type Request struct {
-	Method  string            `yaml:"method" json:"method"`
-	Path    string            `yaml:"path" json:"path"` // appended to base_url
+	Method string `yaml:"method" json:"method"`
+	Path   string `yaml:"path" json:"path"` // appended to base_url; may carry a query
+	// BaseURL replaces the playbook's base_url for this request; its host must be
+	// in hosts.
+	BaseURL string `yaml:"base_url,omitempty" json:"base_url,omitempty"`
+	// PathWhy is the reason why a secret must stand in Path (it lands in the
+	// provider's access logs).
+	PathWhy string            `yaml:"path_why,omitempty" json:"path_why,omitempty"`
 	Headers map[string]string `yaml:"headers,omitempty" json:"headers,omitempty"`
 	Auth    *Auth             `yaml:"auth,omitempty" json:"auth,omitempty"`
 	JSON    any               `yaml:"json,omitempty" json:"json,omitempty"`
@@ -111,6 +128,16 @@ type Action struct {
 	Request    *Request `yaml:"request,omitempty" json:"request,omitempty"`
 	Accepted   string   `yaml:"accepted,omitempty" json:"accepted,omitempty"` // CEL: bool; the provider took it
 	When       string   `yaml:"when,omitempty" json:"when,omitempty"`         // CEL over facts (map string->string), public_id, kind: skip unless true
+	// UndoRequest takes the act back where Undo names no verb. It may refer to
+	// facts and public parts only: the secret is destroyed by then.
+	UndoRequest  *Request `yaml:"undo_request,omitempty" json:"undo_request,omitempty"`
+	UndoAccepted string   `yaml:"undo_accepted,omitempty" json:"undo_accepted,omitempty"` // CEL: bool
+	// Judge holds the compiled expressions; filled in by Load or [Compile].
+	Judge *ActionJudge `yaml:"-" json:"-"`
+	// Identify is the credential's own identify call and Parts its parts, for a
+	// driver that checks before it repeats; filled in by Load or [Compile].
+	Identify *Call  `yaml:"-" json:"-"`
+	Parts    []Part `yaml:"-" json:"-"`
 	// Provider, Hosts and BaseURL are filled in by Load from the file.
 	Provider string   `yaml:"-" json:"-"`
 	Hosts    []string `yaml:"-" json:"-"`
@@ -152,6 +179,3 @@ type Notes struct {
 	Lessons []string `yaml:"lessons,omitempty" json:"lessons,omitempty"`
 	Links   []string `yaml:"links,omitempty" json:"links,omitempty"`
 }
-
-// Duration is a time.Duration written as in Go ("15s").
-type Duration time.Duration
