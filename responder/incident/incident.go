@@ -45,6 +45,7 @@ type Incident struct {
 	SeverityWhy string
 	State       State
 	Mode        Mode
+	Round       int    // 1, and one more each time a finished incident is leaked again
 	Verdict     string // live, dead, unknown, error; "" before identify ran
 	VerdictWhy  string
 	Class       string // context class of the scanner
@@ -117,6 +118,7 @@ type StateChange struct {
 // Step is one durable piece of work of an incident's playbook.
 type Step struct {
 	IncidentID string
+	Round      int
 	Name       string // "identify", "decide", "contain/<action>", "hold", "prove", "trail", "report"
 	State      string // running, done, failed, waiting, skipped
 	Attempts   int
@@ -141,8 +143,8 @@ type Request struct {
 
 // Action is an act on a provider as it was done (or simulated).
 type Action struct {
-	ID         int64
 	IncidentID string
+	Round      int
 	Name       string // the action's name in its playbook
 	State      string // simulated, running, done, already, failed, person, undone
 	Actor      string // "stanch", or the person who approved it
