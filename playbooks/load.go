@@ -192,6 +192,9 @@ func first(cs []*Credential) (Credential, bool) {
 }
 
 func byPrefix(cs []*Credential, value secret.Value) (Credential, bool) {
+	if len(cs) == 1 {
+		return *cs[0], true
+	}
 	for _, c := range cs {
 		if len(c.Prefixes) == 0 {
 			return *c, true
