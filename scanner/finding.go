@@ -14,6 +14,7 @@
 package scanner
 
 import (
+	"fmt"
 	"time"
 
 	"stanch/internal/secret"
@@ -93,6 +94,31 @@ type Finding struct {
 	Reasons     []string // why this confidence: checksums, structure, context
 	Tags        []string
 	Suppressed  string // reason, when it would be hidden by default; nothing is dropped silently
+
+	// Place says where the secret stands; MatchAt where the whole match stands,
+	// which can start on an earlier line.
+	MatchAt Span
+	Offset  int // of the secret in its unit, in bytes; orders and pairs findings
+	// CommitMessage is filled in where a caller asked for it; it is foreign text.
+	CommitMessage string
+}
+
+// Span is a range of text: lines and columns 1-based, columns in bytes, the end
+// inclusive.
+type Span struct{ Line, Column, EndLine, EndColumn int }
+
+// Fingerprint names a finding the way gitleaks does: commit:path:rule:line, or
+// path:rule:line outside history. It holds nothing of the secret.
+func (f Finding) Fingerprint() string {
+	line := f.MatchAt.Line
+	if line == 0 {
+		line = f.Place.Line
+	}
+	s := fmt.Sprintf("%s:%s:%d", f.Place.Path, f.Rule, line)
+	if f.Place.Commit != "" {
+		return f.Place.Commit + ":" + s
+	}
+	return s
 }
 
 // Credential is what was leaked: one or more findings joined. PublicID is the

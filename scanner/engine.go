@@ -1,0 +1,322 @@
+package scanner
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"stanch/internal/secret"
+	"stanch/scanner/match"
+	"stanch/scanner/rules"
+)
+
+// DefaultMaxBlobBytes is the size above which the readers of repositories and
+// directories leave a blob out and mark their result partial.
+const DefaultMaxBlobBytes = 64 << 20
+
+// tagNearKeyID marks a secret that was found for its nearness to an access key
+// id alone. It is a candidate, and no credential of its own.
+const tagNearKeyID = "near-key-id"
+
+// Options of [New]. The zero value is right for a service.
+type Options struct {
+	ExtraRules   []byte        // gitleaks TOML of the operator, added last; never from what is scanned
+	MaxBlobBytes int64         // for the readers (see [Engine.MaxBlobBytes]); 0 means DefaultMaxBlobBytes
+	DecodeDepth  int           // passes of decoding (base64, hex, percent, unicode); 0 means 5, negative none
+	HonourAllow  bool          // honour "gitleaks:allow" comments; off, since the leaker writes them
+	Matcher      match.Matcher // replaces the built-in matcher; ExtraRules and DecodeDepth then mean nothing
+}
+
+// Unit is what is looked at in one go: a blob, a commit message, an author's
+// name. Place says where it stands; its Line and Column are ignored.
+type Unit struct {
+	Data  []byte
+	Place Place
+}
+
+// Engine turns units into findings and findings into credentials. It may be
+// used concurrently.
+type Engine struct {
+	matcher match.Matcher
+	maxBlob int64
+}
+
+// New compiles the rules, which takes about 0.1 s. The error names the rule
+// that does not compile.
+func New(o Options) (*Engine, error) {
+	e := &Engine{matcher: o.Matcher, maxBlob: o.MaxBlobBytes}
+	if e.maxBlob <= 0 {
+		e.maxBlob = DefaultMaxBlobBytes
+	}
+	if e.matcher != nil {
+		return e, nil
+	}
+	cfg, err := match.Load(rules.Extra, o.ExtraRules)
+	if err != nil {
+		return nil, fmt.Errorf("load rules: %w", err)
+	}
+	e.matcher = match.New(cfg, match.Options{DecodeDepth: o.DecodeDepth, HonourAllow: o.HonourAllow})
+	return e, nil
+}
+
+// MaxBlobBytes is the size above which a reader should not hand in a blob.
+func (e *Engine) MaxBlobBytes() int64 { return e.maxBlob }
+
+// Scan looks at one unit of any size and content, and gives its findings in the
+// order in which they stand. Text in UTF-16 is read as text; of other binary
+// data the printable runs are. Scan never fails: when ctx is done it gives what
+// it has, and the caller knows from ctx that this is not all.
+func (e *Engine) Scan(ctx context.Context, u Unit) []Finding {
+	t := readable(u.Data)
+	in := match.Input{Data: t.text}
+	if u.Place.Object == "" || u.Place.Object == "blob" {
+		in.Path = u.Place.Path
+	}
+	found := e.matcher.Match(ctx, in)
+	out := make([]Finding, 0, len(found))
+	for _, m := range specific(found) {
+		if t.binary && strings.Contains(m.Rule, "generic") {
+			continue // words between random bytes: noise without end
+		}
+		out = append(out, finding(u.Place, m))
+	}
+	out = append(out, nearKeyIDs(t.text, u.Place, out)...)
+	slices.SortStableFunc(out, func(a, b Finding) int { return a.Offset - b.Offset })
+	raw := lineCounter{text: u.Data}
+	for i := range out {
+		assess(&out[i])
+		t.restore(&out[i], &raw)
+	}
+	return out
+}
+
+func finding(place Place, m match.Match) Finding {
+	k, _ := rules.Of(m.Rule, m.Secret)
+	place.Line, place.Column = m.SecretAt.Line, m.SecretAt.Column
+	place.EndLine, place.EndColumn = m.SecretAt.EndLine, m.SecretAt.EndColumn
+	return Finding{
+		Rule: m.Rule, Description: m.Description,
+		Provider: k.Provider, Kind: k.Kind, Part: k.Part,
+		Secret: secret.New(m.Secret), Match: secret.New(m.Text),
+		Place: place, Entropy: m.Entropy, Tags: m.Tags, Offset: m.SecretAt.Start,
+		MatchAt: Span{m.At.Line, m.At.Column, m.At.EndLine, m.At.EndColumn},
+	}
+}
+
+// rank orders rules that claim the same string: one that names a provider, one
+// that names a form, a generic one.
+func rank(m *match.Match) int {
+	_, typed := rules.Of(m.Rule, m.Secret)
+	switch {
+	case typed:
+		return 2
+	case strings.Contains(m.Rule, "generic"):
+		return 0
+	}
+	return 1
+}
+
+// specific drops a match where another one claims the same string with better
+// knowledge: of a higher rank; or of the same provider and longer, since a rule
+// for an older form finds a piece of the newer one.
+func specific(ms []match.Match) []match.Match {
+	drop := make([]bool, len(ms))
+	ends := 0 // ms is sorted by where the secret starts
+	first := 0
+	for i := range ms {
+		if ms[i].SecretAt.Start >= ends {
+			first = i
+		}
+		ends = max(ends, ms[i].SecretAt.End)
+		// A hostile input can make one run of overlaps as long as it likes.
+		for j := max(first, i-64); j < i; j++ {
+			if drop[j] || ms[j].PathOnly || ms[i].PathOnly {
+				continue
+			}
+			switch better(&ms[j], &ms[i]) {
+			case -1:
+				drop[i] = true
+			case 1:
+				drop[j] = true
+			}
+			if drop[i] {
+				break
+			}
+		}
+	}
+	out := ms[:0:0]
+	for i := range ms {
+		if !drop[i] {
+			out = append(out, ms[i])
+		}
+	}
+	return out
+}
+
+// better is -1 when a makes b redundant, 1 when b makes a so, else 0.
+func better(a, b *match.Match) int {
+	within := func(in, of *match.Match) bool {
+		if in.Decoded || of.Decoded {
+			return strings.Contains(of.Secret, in.Secret)
+		}
+		return in.SecretAt.Start >= of.SecretAt.Start && in.SecretAt.End <= of.SecretAt.End
+	}
+	ab, ba := within(a, b), within(b, a)
+	if !ab && !ba {
+		return 0
+	}
+	ra, rb := rank(a), rank(b)
+	switch {
+	case ra > rb:
+		return -1
+	case rb > ra:
+		return 1
+	case ra == 0 || ra == 1:
+		return 0
+	}
+	ka, _ := rules.Of(a.Rule, a.Secret)
+	kb, _ := rules.Of(b.Rule, b.Secret)
+	switch {
+	case ka.Provider != kb.Provider:
+		return 0
+	case ab && ba:
+		return -1
+	case ba:
+		return -1
+	}
+	return 1
+}
+
+// The window in which parts belong together: so many lines or bytes.
+const (
+	windowLines = 8
+	windowBytes = 1024
+	windowMost  = 8 << 10 // of bytes, however long the lines are
+)
+
+// nearKeyIDs looks around every AWS access key id for what can be its secret
+// but stands near no word that says so (a CSV from the console, a list).
+func nearKeyIDs(text []byte, place Place, found []Finding) []Finding {
+	taken := map[int]bool{}
+	for _, f := range found {
+		if f.Provider != "" {
+			taken[f.Offset] = true
+		}
+	}
+	var out []Finding
+	lines := lineCounter{text: text}
+	done := 0 // windows of ids close together overlap
+	for _, f := range found {
+		if f.Part != PartAccessKeyID || rules.IsDocumentationKey(f.Secret.Reveal()) {
+			continue
+		}
+		from, to := window(text, f.Offset)
+		for at := max(from, done); at < to; {
+			end := at
+			for end < len(text) && end-at <= windowMost && base64Byte(text[end]) {
+				end++
+			}
+			if end == at {
+				at++
+				continue
+			}
+			s := text[at:end]
+			if len(s) == 40 && !(at > 0 && base64Byte(text[at-1])) && !(end < len(text) && text[end] == '=') &&
+				!taken[at] && rules.PlausibleAWSSecret(string(s)) && entropy(s) >= 4 {
+				taken[at] = true
+				line, col := lines.at(at)
+				c := candidate(place, line, col, s)
+				c.Offset = at
+				out = append(out, c)
+			}
+			at = end
+		}
+		done = max(done, to)
+	}
+	return out
+}
+
+func candidate(place Place, line, col int, s []byte) Finding {
+	last := col + len(s) - 1
+	place.Line, place.EndLine, place.Column, place.EndColumn = line, line, col, last
+	return Finding{
+		Rule: rules.AWSSecretAccessKey, Description: "40 characters that can be the secret of the AWS access key id near them.",
+		Provider: "aws", Kind: "secret_access_key", Part: PartSecretAccessKey,
+		Secret: secret.FromBytes(s), Match: secret.FromBytes(s), Place: place,
+		Entropy: float32(entropy(s)), Tags: []string{tagNearKeyID},
+		MatchAt: Span{line, col, line, last},
+	}
+}
+
+// lineCounter gives line and column of offsets; it is linear in the text for
+// offsets that ascend.
+type lineCounter struct {
+	text []byte
+	line int // newlines before pos
+	pos  int
+	bol  int // where the line of pos begins
+}
+
+func (c *lineCounter) at(offset int) (line, column int) {
+	if offset < c.pos {
+		c.line, c.pos, c.bol = 0, 0, 0
+	}
+	for {
+		n := bytes.IndexByte(c.text[c.pos:offset], '\n')
+		if n < 0 {
+			break
+		}
+		c.line++
+		c.pos += n + 1
+		c.bol = c.pos
+	}
+	return c.line + 1, offset - c.bol + 1
+}
+
+// window is the range of text that is near offset.
+func window(text []byte, offset int) (from, to int) {
+	from, to = offset, offset
+	for n := 0; from > 0 && offset-from < windowMost; from-- {
+		if text[from-1] == '\n' {
+			n++
+			if n > windowLines && offset-from >= windowBytes {
+				break
+			}
+		}
+		if n > windowLines && offset-from >= windowBytes {
+			break
+		}
+	}
+	for n := 0; to < len(text) && to-offset < windowMost; to++ {
+		if text[to] == '\n' {
+			n++
+		}
+		if n > windowLines && to-offset >= windowBytes {
+			break
+		}
+	}
+	return from, to
+}
+
+func base64Byte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '/' || c == '+'
+}
+
+// entropy is Shannon's, in bits a byte.
+func entropy(s []byte) float64 {
+	var count [256]int
+	for _, c := range s {
+		count[c]++
+	}
+	e := 0.0
+	for _, n := range count {
+		if n > 0 {
+			p := float64(n) / float64(len(s))
+			e -= p * math.Log2(p)
+		}
+	}
+	return e
+}
