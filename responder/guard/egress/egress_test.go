@@ -347,7 +347,7 @@ func mustPort(s string) uint16 {
 // dressed as mapped or NAT64.
 func reserved(rng *rand.Rand) netip.Addr {
 	b := special[rng.IntN(len(special))].prefix
-	if b.String() == "::ffff:0:0/96" {
+	if b.Addr().Is4In6() {
 		b = netip.MustParsePrefix("127.0.0.0/8") // what a mapped address hides decides, see the cases below
 	}
 	raw := b.Addr().AsSlice()
