@@ -76,6 +76,9 @@ type Held struct {
 	Until     time.Time
 	Reactions []Reaction
 	Requests  []incident.Request
+	// Effects are acts beyond those of the plan that a reaction called for, each
+	// with what undo needs.
+	Effects []Effect
 }
 
 // Reaction is something that undid, or tried to go round, our containment.
