@@ -117,15 +117,23 @@ func Read(ctx context.Context, tx Tx, from int64, limit int) ([]Record, error) {
 // read whole, since PostgreSQL has one open query a connection.
 type databaseSource struct {
 	tx     Tx
+	kept   []storedCheckpoint
 	size   int64 // entries when it was opened
 	hashes int64 // hashes when it was opened
 	cache  map[int64]tlog.Hash
 	until  int64 // hashes below it are in the cache or missing
 }
 
+// openDatabase reads the checkpoints before it counts the entries, so that a
+// ledger that grows meanwhile has at least the entries that they sign.
 func openDatabase(ctx context.Context, tx Tx) (*databaseSource, error) {
 	s := &databaseSource{tx: tx}
-	err := tx.QueryRow(ctx, `SELECT COALESCE((SELECT MAX(idx) + 1 FROM ledger_entries), 0),
+	var err error
+	s.kept, err = readCheckpoints(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	err = tx.QueryRow(ctx, `SELECT COALESCE((SELECT MAX(idx) + 1 FROM ledger_entries), 0),
 		COALESCE((SELECT MAX(idx) + 1 FROM ledger_hashes), 0)`).Scan(&s.size, &s.hashes)
 	if err != nil {
 		return nil, fmt.Errorf("measure ledger: %w", err)
@@ -133,8 +141,10 @@ func openDatabase(ctx context.Context, tx Tx) (*databaseSource, error) {
 	return s, nil
 }
 
-func (s *databaseSource) checkpoints(ctx context.Context) ([]storedCheckpoint, error) {
-	rows, err := s.tx.Query(ctx, `SELECT size, note FROM ledger_checkpoints ORDER BY size`)
+func (s *databaseSource) checkpoints(context.Context) ([]storedCheckpoint, error) { return s.kept, nil }
+
+func readCheckpoints(ctx context.Context, tx Tx) ([]storedCheckpoint, error) {
+	rows, err := tx.Query(ctx, `SELECT size, note FROM ledger_checkpoints ORDER BY size`)
 	if err != nil {
 		return nil, fmt.Errorf("read ledger checkpoints: %w", err)
 	}

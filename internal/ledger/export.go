@@ -19,8 +19,8 @@ const tileHeight = 8
 // tileWidth is how many hashes or entries a full tile holds.
 const tileWidth = 1 << tileHeight
 
-// ErrUnsigned means that there is no checkpoint to export yet.
-var ErrUnsigned = errors.New("the ledger has no signed checkpoint yet")
+// ErrUnsigned means that no checkpoint covers what was asked for yet.
+var ErrUnsigned = errors.New("no signed checkpoint covers this yet")
 
 // Export writes the ledger as the newest checkpoint pins it to dir, in the C2SP
 // tlog-tiles layout: checkpoint, tile/LEVEL/..., tile/entries/.... Beside it,
@@ -116,7 +116,7 @@ func (e exporter) bundles(size int64) error {
 }
 
 func (e exporter) checkpoints() error {
-	all, err := (&databaseSource{tx: e.tx}).checkpoints(e.ctx)
+	all, err := readCheckpoints(e.ctx, e.tx)
 	if err != nil {
 		return err
 	}

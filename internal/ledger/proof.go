@@ -31,6 +31,34 @@ func Prove(ctx context.Context, tx Tx, index, size int64) (Proof, error) {
 	return Proof{index, size, hashes}, nil
 }
 
+// ProveLatest gives the exact bytes of entry index with its proof in the newest
+// checkpoint, which it returns too. [ErrUnsigned] when no checkpoint covers it yet.
+func ProveLatest(ctx context.Context, tx Tx, publicKey string, index int64) (entry []byte, p Proof, signed string, err error) {
+	entry, err = EntryAt(ctx, tx, index)
+	if err != nil {
+		return nil, Proof{}, "", err
+	}
+	signed, err = Latest(ctx, tx)
+	if err != nil {
+		return nil, Proof{}, "", err
+	}
+	if signed == "" {
+		return nil, Proof{}, "", ErrUnsigned
+	}
+	c, err := openCheckpoint(signed, publicKey)
+	if err != nil {
+		return nil, Proof{}, "", err
+	}
+	if index >= c.Size {
+		return nil, Proof{}, "", ErrUnsigned
+	}
+	p, err = Prove(ctx, tx, index, c.Size)
+	if err != nil {
+		return nil, Proof{}, "", err
+	}
+	return entry, p, signed, nil
+}
+
 // ProveConsistency makes the proof that the tree of newSize entries extends the
 // one of oldSize.
 func ProveConsistency(ctx context.Context, tx Tx, oldSize, newSize int64) ([]tlog.Hash, error) {
@@ -96,33 +124,37 @@ func (c checkpoint) text() string {
 // maxNote bounds a signed note in bytes.
 const maxNote = 16 << 10
 
+// ErrCheckpoint means that a checkpoint cannot be used: it is malformed, or not
+// signed by the public key that was given.
+var ErrCheckpoint = errors.New("unusable checkpoint")
+
 // openCheckpoint checks the signature and reads the note.
 func openCheckpoint(signed, publicKey string) (checkpoint, error) {
 	v, err := note.NewVerifier(strings.TrimSpace(publicKey))
 	if err != nil {
-		return checkpoint{}, errors.New("read checkpoint: the public key is not in note format")
+		return checkpoint{}, fmt.Errorf("%w: the public key is not in note format", ErrCheckpoint)
 	}
 	if len(signed) > maxNote {
-		return checkpoint{}, errors.New("read checkpoint: it is too long")
+		return checkpoint{}, fmt.Errorf("%w: it is too long", ErrCheckpoint)
 	}
 	n, err := note.Open([]byte(signed), note.VerifierList(v))
 	if err != nil {
-		return checkpoint{}, errors.New("read checkpoint: it is not signed by this public key")
+		return checkpoint{}, fmt.Errorf("%w: it is not signed by this public key", ErrCheckpoint)
 	}
 	lines := strings.Split(n.Text, "\n")
 	if len(lines) < 4 {
-		return checkpoint{}, errors.New("read checkpoint: it is malformed")
+		return checkpoint{}, fmt.Errorf("%w: it is malformed", ErrCheckpoint)
 	}
 	size, err := strconv.ParseInt(lines[1], 10, 64)
 	if err != nil || size < 0 || strconv.FormatInt(size, 10) != lines[1] {
-		return checkpoint{}, errors.New("read checkpoint: its size is malformed")
+		return checkpoint{}, fmt.Errorf("%w: its size is malformed", ErrCheckpoint)
 	}
 	root, err := base64.StdEncoding.DecodeString(lines[2])
 	if err != nil || len(root) != tlog.HashSize {
-		return checkpoint{}, errors.New("read checkpoint: its root is malformed")
+		return checkpoint{}, fmt.Errorf("%w: its root is malformed", ErrCheckpoint)
 	}
 	if lines[0] != v.Name() {
-		return checkpoint{}, errors.New("read checkpoint: it is of another log")
+		return checkpoint{}, fmt.Errorf("%w: it is of another log", ErrCheckpoint)
 	}
 	return checkpoint{lines[0], size, tlog.Hash(root)}, nil
 }

@@ -45,7 +45,7 @@ func (r *Report) bad(entry int64, format string, args ...any) {
 // VerifyDatabase checks the ledger in a database, offline, with the public key
 // alone. since is a checkpoint (signed note) that was kept elsewhere, or "".
 // The error is about reading; what is wrong with the ledger is in the Report.
-// Run it in one read transaction for a stable view.
+// Entries that are appended meanwhile are left out.
 func VerifyDatabase(ctx context.Context, tx Tx, publicKey, since string) (Report, error) {
 	s, err := openDatabase(ctx, tx)
 	if err != nil {
