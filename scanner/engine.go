@@ -320,3 +320,10 @@ func entropy(s []byte) float64 {
 	}
 	return e
 }
+
+// IgnoresPath reports whether the rules leave a path out whatever it holds, so
+// that a reader can spare itself the bytes.
+func (e *Engine) IgnoresPath(path string) bool {
+	m, ok := e.matcher.(interface{ IgnoresPath(string) bool })
+	return ok && m.IgnoresPath(path)
+}

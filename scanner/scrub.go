@@ -19,17 +19,17 @@ const shortestScrubbed = 8
 // of one finding can hold the secret of another. The findings handed in are
 // not changed.
 func (e *Engine) Scrub(found []Finding) []Finding {
-	s := newScrubber(found)
+	s := NewScrubber(found)
 	out := make([]Finding, len(found))
 	for i, f := range found {
 		s.place(&f.Place)
-		f.CommitMessage = s.clean(f.CommitMessage)
-		f.ClassReason = s.clean(f.ClassReason)
+		f.CommitMessage = s.Clean(f.CommitMessage)
+		f.ClassReason = s.Clean(f.ClassReason)
 		if f.Suppressed != "" {
-			f.Suppressed = s.clean(f.Suppressed)
+			f.Suppressed = s.Clean(f.Suppressed)
 		}
 		for n, r := range f.Reasons {
-			c := s.clean(r)
+			c := s.Clean(r)
 			if c != r {
 				f.Reasons = append([]string(nil), f.Reasons...)
 				f.Reasons[n] = c
@@ -40,14 +40,16 @@ func (e *Engine) Scrub(found []Finding) []Finding {
 	return out
 }
 
-// scrubber finds many needles in short texts: by their first bytes.
-type scrubber struct {
+// Scrubber finds many needles in short texts, by their first bytes. It is for one
+// goroutine.
+type Scrubber struct {
 	needles map[[shortestScrubbed]byte][]string
 	seen    map[string]string
 }
 
-func newScrubber(found []Finding) *scrubber {
-	s := &scrubber{needles: map[[shortestScrubbed]byte][]string{}, seen: map[string]string{}}
+// NewScrubber gives a scrubber of all the secrets of found.
+func NewScrubber(found []Finding) *Scrubber {
+	s := &Scrubber{needles: map[[shortestScrubbed]byte][]string{}, seen: map[string]string{}}
 	have := map[string]bool{}
 	for _, f := range found {
 		v := f.Secret.Reveal()
@@ -62,7 +64,7 @@ func newScrubber(found []Finding) *scrubber {
 	return s
 }
 
-func (s *scrubber) add(needle string) {
+func (s *Scrubber) add(needle string) {
 	if len(needle) < shortestScrubbed {
 		return
 	}
@@ -95,13 +97,14 @@ func forms(v string) []string {
 	return out
 }
 
-func (s *scrubber) place(p *Place) {
+func (s *Scrubber) place(p *Place) {
 	for _, field := range []*string{&p.Repository, &p.Ref, &p.Path, &p.Author.Name, &p.Author.Email, &p.Committer.Name, &p.Committer.Email} {
-		*field = s.clean(*field)
+		*field = s.Clean(*field)
 	}
 }
 
-func (s *scrubber) clean(in string) string {
+// Clean gives the text with every form of every secret replaced.
+func (s *Scrubber) Clean(in string) string {
 	if len(in) < shortestScrubbed {
 		return in
 	}

@@ -320,3 +320,18 @@ func (l lineIndex) at(offset int) (line, column int) {
 	}
 	return n + 1, offset - l.newline[n-1]
 }
+
+// IgnoresPath reports whether the rules' own global allowlist leaves a path out
+// altogether (vendored code, lock files, images), so that its bytes need not be
+// read.
+func (g *Gitleaks) IgnoresPath(path string) bool {
+	if path == "" {
+		return false
+	}
+	for _, a := range g.detector.Config.Allowlists {
+		if a.MatchCondition != config.AllowlistMatchAnd && a.PathAllowed(path) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,143 @@
+package format
+
+import (
+	"encoding/json"
+	"io"
+	"net/url"
+	"strings"
+
+	"github.com/owenrumney/go-sarif/v3/pkg/report"
+	"github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif"
+
+	"stanch/scanner"
+)
+
+// gitleaksFinding is a finding in the shape of gitleaks' own JSON report.
+type gitleaksFinding struct {
+	RuleID      string
+	Description string
+	StartLine   int
+	EndLine     int
+	StartColumn int
+	EndColumn   int
+	Match       string
+	Secret      string
+	File        string
+	SymlinkFile string
+	Commit      string
+	Entropy     float32
+	Author      string
+	Email       string
+	Date        string
+	Message     string
+	Tags        []string
+	Fingerprint string
+}
+
+// writeGitleaks writes gitleaks' report. Lines and columns are those of the
+// match, as gitleaks has it, and right where gitleaks' own are one off.
+func writeGitleaks(w io.Writer, r Report) error {
+	scrub := scanner.NewScrubber(r.Findings)
+	out := make([]gitleaksFinding, 0, len(r.Findings))
+	for _, f := range r.Findings {
+		out = append(out, gitleaksFinding{
+			RuleID: f.Rule, Description: f.Description,
+			StartLine: f.MatchAt.Line, EndLine: f.MatchAt.EndLine, StartColumn: f.MatchAt.Column, EndColumn: f.MatchAt.EndColumn,
+			Match: r.match(f, scrub), Secret: r.secret(f.Secret),
+			File: f.Place.Path, Commit: f.Place.Commit, Entropy: f.Entropy,
+			Author: f.Place.Author.Name, Email: f.Place.Author.Email, Date: stamp(f.Place.AuthoredAt),
+			Message: strings.TrimRight(f.CommitMessage, "\n"), Tags: orEmpty(f.Tags), Fingerprint: f.Fingerprint(),
+		})
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", " ")
+	return enc.Encode(out)
+}
+
+// writeSARIF writes SARIF 2.1.0. A finding outside any file has a logical
+// location.
+func writeSARIF(w io.Writer, r Report) error {
+	doc := report.NewV210Report()
+	run := sarif.NewRun()
+	run.Tool = sarif.NewTool().WithDriver(sarif.NewToolComponent().WithName("stanch"))
+	if r.Version != "" {
+		run.Tool.Driver.WithVersion(r.Version)
+	}
+	run.WithColumnKind("unicodeCodePoints")
+	rules := map[string]bool{}
+	for i, o := range r.objects() {
+		f := r.Findings[i]
+		if !rules[o.Rule] {
+			rules[o.Rule] = true
+			run.AddRule(o.Rule).WithDescription(o.Description)
+		}
+		res := run.CreateResultForRule(o.Rule).
+			WithLevel(level(f.Confidence)).
+			WithMessage(sarif.NewTextMessage(message(o))).
+			AddPartialFingerprint("stanch/v1", o.Fingerprint)
+		res.AddLocation(location(o))
+		props := sarif.NewPropertyBag()
+		props.Add("provider", o.Provider)
+		props.Add("kind", o.Kind)
+		props.Add("confidence", o.Confidence)
+		props.Add("class", o.Class)
+		props.Add("commit", o.Commit)
+		props.Add("author", o.Author)
+		props.Add("time", o.Time)
+		if r.ShowSecrets {
+			props.Add("secret", o.Secret)
+		}
+		res.WithProperties(props)
+		if o.Suppressed != "" {
+			res.AddSuppression(sarif.NewSuppression().WithKind("external").WithJustification(o.Suppressed))
+		}
+	}
+	ok := len(r.Reasons) == 0
+	inv := sarif.NewInvocation().WithExecutionSuccessful(ok)
+	for _, why := range r.Reasons {
+		inv.AddToolExecutionNotification(sarif.NewNotification().WithLevel("warning").WithMessage(sarif.NewTextMessage("partial: " + why)))
+	}
+	run.AddInvocation(inv)
+	doc.AddRun(run)
+	return doc.PrettyWrite(w)
+}
+
+func level(c scanner.Confidence) string {
+	switch c {
+	case scanner.ConfidenceHigh:
+		return "error"
+	case scanner.ConfidenceMedium:
+		return "warning"
+	case scanner.ConfidenceLow:
+	}
+	return "note"
+}
+
+func message(o Object) string {
+	what := strings.TrimSpace(o.Provider + " " + strings.ReplaceAll(o.Kind, "_", " "))
+	if what == "" {
+		what = o.Rule
+	}
+	if o.PublicID != "" {
+		what += " " + o.PublicID
+	}
+	return "Leaked credential: " + Inert(what) + ". " + o.Description
+}
+
+func location(o Object) *sarif.Location {
+	if o.Object != "blob" || o.Path == "" {
+		name := o.Object
+		if o.Path != "" {
+			name += " " + o.Path
+		}
+		return sarif.NewLocation().AddLogicalLocation(sarif.NewLogicalLocation().WithName(Inert(name)).WithFullyQualifiedName(Inert(o.Commit + o.Ref + ":" + name)))
+	}
+	segments := strings.Split(o.Path, "/")
+	for i, s := range segments {
+		segments[i] = url.PathEscape(s)
+	}
+	region := sarif.NewRegion().WithStartLine(max(1, o.Line)).WithStartColumn(max(1, o.Column)).
+		WithEndLine(max(1, o.Line, o.EndLine)).WithEndColumn(max(1, o.EndColumn) + 1)
+	return sarif.NewLocationWithPhysicalLocation(sarif.NewPhysicalLocation().
+		WithArtifactLocation(sarif.NewSimpleArtifactLocation(strings.Join(segments, "/"))).WithRegion(region))
+}
