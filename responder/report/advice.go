@@ -49,36 +49,11 @@ func (b *builder) cleanup() Cleanup {
 	return c
 }
 
-// secretReads are the operations that hand out another secret.
-var secretReads = map[string]string{
-	"GetSecretValue":      "its value was read",
-	"BatchGetSecretValue": "its value was read",
-	"GetParameter":        "its value was read",
-	"GetParameters":       "its value was read",
-	"GetParametersByPath": "values below it were read",
-	"GetPasswordData":     "its administrator password was read",
-}
-
 // rotateNext lists the secrets that the credential read.
 func (b *builder) rotateNext() []RotateNext {
 	var out []RotateNext
-	seen := map[string]bool{}
-	for _, e := range b.in.Events {
-		why, ok := secretReads[e.Operation]
-		if !ok || e.Denied || !b.foreign(e) {
-			continue
-		}
-		names := e.Resources
-		if len(names) == 0 {
-			names = []string{fmt.Sprintf("(not named in the log; request %s)", e.RequestID)}
-		}
-		for _, n := range names {
-			if seen[n] {
-				continue
-			}
-			seen[n] = true
-			out = append(out, RotateNext{Resource: n, Why: why + " (" + e.Operation + ")", At: e.Time, Address: e.Address})
-		}
+	for _, r := range b.read.Rotate {
+		out = append(out, RotateNext{Resource: r.Secret, Kind: r.Kind, Reads: r.Count, First: r.First})
 	}
 	return out
 }

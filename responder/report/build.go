@@ -85,9 +85,8 @@ func Build(in Input) (Report, error) {
 	r.Window = b.window()
 	r.Credential = b.credential()
 	r.Response = b.response()
-	r.Limits = b.limits()
 	r.Trail = b.trail()
-	b.use = r.Trail
+	r.Limits = b.limits()
 	r.Timeline = b.timeline(r)
 	r.Clocks = b.clocks()
 	r.Rotate = b.rotateNext()
@@ -114,7 +113,7 @@ type builder struct {
 	provider  string // as people write it
 	simulated bool   // acts were simulated and none was done
 	done      []incident.Action
-	use       Trail
+	read      trail.Summary
 }
 
 func newBuilder(in Input) *builder {

@@ -37,22 +37,27 @@ func (b *builder) foreign(e trail.Event) bool {
 }
 
 func (b *builder) trail() Trail {
+	i := b.in.Incident
 	t := Trail{Events: len(b.in.Events)}
 	t.AsOf, t.CompleteUpTo, t.Complete = b.completeness()
 	origins := map[string]int{}
-	regionsBefore := map[string]bool{}
 	var calls []trail.Event
 	attacker := false
 	for _, e := range b.in.Events {
 		origins[cmp.Or(e.Origin, trail.OriginUnclear)]++
 		if !b.foreign(e) {
-			if e.Origin != trail.OriginOurs && e.Time.Before(b.in.Incident.ExposedAt) {
-				regionsBefore[e.Region] = true
-			}
 			continue
 		}
 		attacker = attacker || e.Origin == trail.OriginAttacker
+		if len(calls) == 0 {
+			t.FirstUse = e.Time
+		}
+		t.LastUse = e.Time
 		calls = append(calls, e)
+		t.Outcomes.tally(e)
+		if !i.ContainedAt.IsZero() && e.Time.After(i.ContainedAt) {
+			t.AfterContainment.tally(e)
+		}
 	}
 	t.ByOrigin = counts(origins)
 	switch {
@@ -65,104 +70,43 @@ func (b *builder) trail() Trail {
 	default:
 		t.Use = useUnknown
 	}
-	b.count(&t, calls, regionsBefore)
+	b.read = trail.Summarise(b.in.Events, b.newest(), i.ExposedAt, i.ContainedAt)
+	t.fill(b.read)
 	t.Calls, t.Omitted = pickCalls(calls)
 	return t
 }
 
-// count fills in the tables from the calls that are not the owner's.
-func (b *builder) count(t *Trail, calls []trail.Event, regionsBefore map[string]bool) {
-	var (
-		addresses  = map[string]*Address{}
-		services   = map[string]*Service{}
-		operations = map[string]map[string]int{}
-		regions    = map[string]*Region{}
-		techniques = map[string]*Technique{}
-		agents     = map[string]int{}
-		byKey      = map[string]int{}
-	)
-	contained := b.in.Incident.ContainedAt
-	for _, e := range calls {
-		byKey[e.Credential]++
-		if t.FirstUse.IsZero() {
-			t.FirstUse = e.Time
-		}
-		t.LastUse = e.Time
-		tally(&t.Allowed, &t.Denied, e)
-		if !contained.IsZero() && e.Time.After(contained) {
-			tally(&t.AfterContainment.Allowed, &t.AfterContainment.Denied, e)
-		}
-		if e.UserAgent != "" {
-			agents[e.UserAgent]++
-		}
-		a := slot(addresses, cmp.Or(e.Address, "not logged"), func(k string) *Address {
-			return &Address{Address: k, First: e.Time, Origin: e.Origin}
-		})
-		a.Last = e.Time
-		if e.Origin == trail.OriginAttacker {
-			a.Origin = e.Origin
-		}
-		tally(&a.Allowed, &a.Denied, e)
-		if e.UserAgent != "" && !slices.Contains(a.Agents, e.UserAgent) {
-			a.Agents = append(a.Agents, e.UserAgent)
-		}
-		s := slot(services, e.Service, func(k string) *Service { return &Service{Service: k} })
-		tally(&s.Allowed, &s.Denied, e)
-		if severityRank(e.Severity) > severityRank(s.Worst) {
-			s.Worst = e.Severity
-		}
-		if operations[e.Service] == nil {
-			operations[e.Service] = map[string]int{}
-		}
-		operations[e.Service][e.Operation]++
-		if e.Region != "" {
-			r := slot(regions, e.Region, func(k string) *Region {
-				return &Region{Region: k, New: len(regionsBefore) > 0 && !regionsBefore[k]}
-			})
-			tally(&r.Allowed, &r.Denied, e)
-		}
-		for _, id := range e.Technique {
-			q := slot(techniques, id, func(k string) *Technique { return &Technique{ID: k} })
-			tally(&q.Allowed, &q.Denied, e)
-			q.Tactics = addNew(q.Tactics, e.Tactic...)
-			q.Operations = addNew(q.Operations, e.Operation)
-			if severityRank(e.Severity) > severityRank(q.Severity) {
-				q.Severity = e.Severity
+// fill copies the tables of the trail's summary.
+func (t *Trail) fill(s trail.Summary) {
+	for _, a := range s.Addresses {
+		t.Addresses = append(t.Addresses, Address{Address: a.Address, Origin: a.Origin, Calls: a.Count, Denied: a.Denied, First: a.First, Last: a.Last, Agents: a.Agents})
+	}
+	for _, x := range s.Services {
+		v := Service{Service: x.Service, Outcomes: Outcomes{Allowed: x.Allowed, Denied: x.Denied, Failed: x.Failed}}
+		for _, o := range x.Operations {
+			v.Calls = append(v.Calls, Operation{Operation: o.Operation, Severity: o.Severity, Outcomes: Outcomes{Allowed: o.Allowed, Denied: o.Denied, Failed: o.Failed}})
+			if severityRank(o.Severity) > severityRank(v.Worst) {
+				v.Worst = o.Severity
 			}
 		}
-		if e.Denied {
+		t.Services = append(t.Services, v)
+	}
+	slices.SortStableFunc(t.Services, func(a, b Service) int { return severityRank(b.Worst) - severityRank(a.Worst) })
+	for _, x := range s.Regions {
+		t.Regions = append(t.Regions, Region{Region: x.Region, Calls: x.Count, New: x.New})
+	}
+	for _, c := range s.Created {
+		t.Created = append(t.Created, Created{Resource: c.What, By: c.Operation, Region: c.Region, At: c.At, With: c.By, Event: c.Event})
+	}
+	for _, x := range s.Sessions {
+		if x.Origin == trail.OriginOwner || x.Origin == trail.OriginOurs || x.Origin == trail.OriginProvider {
 			continue
 		}
-		for _, c := range e.Created {
-			t.Created = append(t.Created, Created{Resource: c, By: e.Operation, Region: e.Region, At: e.Time, RequestID: e.RequestID})
-		}
-		if e.Minted != "" {
-			t.Minted = append(t.Minted, Minted{ID: e.Minted, Parent: e.Credential, By: e.Operation, At: e.Time})
-		}
+		t.Minted = append(t.Minted, Minted{ID: x.ID, Kind: x.Kind, Parent: x.From, At: x.At, Proven: x.Proven, Calls: x.Events, Last: x.Last})
 	}
-	for n := range t.Minted {
-		t.Minted[n].Calls = byKey[t.Minted[n].ID]
+	for _, x := range s.Attack {
+		t.Techniques = append(t.Techniques, Technique{ID: x.Technique, V19: x.V19, Name: x.Name, Tactics: x.Tactics, Severity: x.Severity, Calls: x.Count, Allowed: x.Allowed, Operations: x.Operations})
 	}
-	t.Agents = counts(agents)
-	for _, k := range sortedKeys(addresses) {
-		t.Addresses = append(t.Addresses, *addresses[k])
-	}
-	slices.SortStableFunc(t.Addresses, func(a, b Address) int { return b.Allowed + b.Denied - a.Allowed - a.Denied })
-	for _, k := range sortedKeys(services) {
-		s := *services[k]
-		s.Calls = counts(operations[k])
-		t.Services = append(t.Services, s)
-	}
-	slices.SortStableFunc(t.Services, func(a, b Service) int {
-		return firstNonZero(severityRank(b.Worst)-severityRank(a.Worst), b.Allowed+b.Denied-a.Allowed-a.Denied)
-	})
-	for _, k := range sortedKeys(regions) {
-		t.Regions = append(t.Regions, *regions[k])
-	}
-	for _, k := range sortedKeys(techniques) {
-		t.Techniques = append(t.Techniques, *techniques[k])
-	}
-	slices.SortStableFunc(t.Techniques, func(a, b Technique) int { return severityRank(b.Severity) - severityRank(a.Severity) })
 }
 
 // pickCalls keeps the first and the last calls and the most severe between them.
@@ -251,11 +195,11 @@ func (b *builder) limits() Limits {
 			Source: c.Source, Scope: c.Scope, From: c.From, To: c.To, AskedAt: c.AskedAt, Pages: c.Pages,
 			Events: c.Events, Complete: c.Complete, DelayMS: delayOf(c.Source).Milliseconds(), Error: c.Error,
 		})
-		l.Gaps = addNew(l.Gaps, c.Gaps...)
 		if at := b.in.Incident.ExposedAt; !at.IsZero() && !c.From.IsZero() && c.From.After(at) {
 			l.Gaps = addNew(l.Gaps, c.Source+" in "+c.Scope+" was read from "+stamp(c.From)+" on, which is after the exposure began.")
 		}
 	}
+	l.Gaps = addNew(l.Gaps, b.read.Gaps...)
 	for _, t := range b.in.Playbook.Trail {
 		l.Gaps = addNew(l.Gaps, t.Gaps...)
 		if !slices.ContainsFunc(l.Sources, func(s Source) bool { return s.Source == t.Uses }) {
@@ -265,28 +209,22 @@ func (b *builder) limits() Limits {
 	if len(b.in.Playbook.Trail) == 0 && len(l.Sources) == 0 {
 		l.Gaps = append(l.Gaps, "No log source is known for this kind of credential: what it did is not visible to Stanch at all.")
 	}
-	if b.in.Incident.ExposedAt.IsZero() {
-		l.Gaps = append(l.Gaps, "When the credential became public is not known; it may have been earlier than first seen.")
-	}
 	return l
 }
 
-func tally(allowed, denied *int, e trail.Event) {
-	if e.Denied {
-		*denied++
-		return
+func (o *Outcomes) tally(e trail.Event) {
+	switch {
+	case e.Denied:
+		o.Denied++
+	case e.Error != "":
+		o.Failed++
+	default:
+		o.Allowed++
 	}
-	*allowed++
 }
 
-func slot[T any](m map[string]*T, k string, make func(string) *T) *T {
-	v, ok := m[k]
-	if !ok {
-		v = make(k)
-		m[k] = v
-	}
-	return v
-}
+// total counts every call.
+func (o Outcomes) total() int { return o.Allowed + o.Denied + o.Failed }
 
 func addNew(to []string, s ...string) []string {
 	for _, x := range s {

@@ -77,18 +77,30 @@ func codes(ss []string) string {
 	return strings.Join(out, " ")
 }
 
-func tally2(cs []Count, most int) string {
+func countsOf(cs []Count) string {
 	var out []string
-	for n, c := range cs {
+	for _, c := range cs {
+		out = append(out, fmt.Sprintf("%s %d", prose(c.Name), c.Count))
+	}
+	return strings.Join(out, ", ")
+}
+
+// operationsOf lists operations, the gravest first, the refused ones named so.
+func operationsOf(os []Operation, most int) string {
+	var out []string
+	for n, o := range os {
 		if n == most {
-			out = append(out, fmt.Sprintf("and %d more", len(cs)-most))
+			out = append(out, fmt.Sprintf("and %d more", len(os)-most))
 			break
 		}
-		if c.Count == 1 {
-			out = append(out, code(c.Name))
-			continue
+		s := code(o.Operation)
+		if t := o.Outcomes.total(); t > 1 {
+			s += fmt.Sprintf(" × %d", t)
 		}
-		out = append(out, fmt.Sprintf("%s × %d", code(c.Name), c.Count))
+		if o.Outcomes.Denied > 0 {
+			s += fmt.Sprintf(" (%d refused)", o.Outcomes.Denied)
+		}
+		out = append(out, s)
 	}
 	if len(out) == 0 {
 		return "—"

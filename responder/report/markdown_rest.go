@@ -15,58 +15,58 @@ func (m *markdown) trail(t Trail) {
 	m.table("Measure|Value", [][]string{
 		{"First use by others", precise(t.FirstUse)},
 		{"Last use by others", precise(t.LastUse)},
-		{"Allowed / refused", fmt.Sprintf("%d / %d", t.Allowed, t.Denied)},
-		{"After the containment, allowed / refused", fmt.Sprintf("%d / %d", t.AfterContainment.Allowed, t.AfterContainment.Denied)},
-		{"Log lines by origin", tally2(t.ByOrigin, 9)},
+		{"Allowed / refused / failed", outcomesOf(t.Outcomes)},
+		{"After the containment, allowed / refused / failed", outcomesOf(t.AfterContainment)},
+		{"Log lines by origin", countsOf(t.ByOrigin)},
 	})
-	if t.Allowed+t.Denied == 0 {
+	if t.Outcomes.total() == 0 {
 		return
 	}
 	sub := func(s string) { m.linef("\n### %s\n", s) }
 	var rows [][]string
 	sub("By service")
 	for _, s := range t.Services {
-		rows = append(rows, []string{code(s.Service), strconv.Itoa(s.Allowed), strconv.Itoa(s.Denied), severityName(s.Worst), tally2(s.Calls, 12)})
+		rows = append(rows, []string{code(s.Service), strconv.Itoa(s.Outcomes.Allowed), strconv.Itoa(s.Outcomes.Denied), strconv.Itoa(s.Outcomes.Failed), severityName(s.Worst), operationsOf(s.Calls, 12)})
 	}
-	m.table("Service|Allowed|Refused|Worst|Operations", rows)
+	m.table("Service|Allowed|Refused|Failed|Worst|Operations", rows)
 	sub("From where")
 	rows = nil
 	for _, a := range t.Addresses {
-		rows = append(rows, []string{code(a.Address), prose(a.Origin), strconv.Itoa(a.Allowed), strconv.Itoa(a.Denied), precise(a.First), precise(a.Last), codes(a.Agents)})
+		rows = append(rows, []string{code(a.Address), prose(a.Origin), strconv.Itoa(a.Calls), strconv.Itoa(a.Denied), precise(a.First), precise(a.Last), codes(a.Agents)})
 	}
-	m.table("Address|Origin|Allowed|Refused|First (UTC)|Last (UTC)|User agents", rows)
+	m.table("Address|Origin|Calls|Refused|First (UTC)|Last (UTC)|User agents", rows)
 	if len(t.Regions) > 0 {
 		sub("Regions")
 		rows = nil
 		for _, x := range t.Regions {
-			rows = append(rows, []string{code(x.Region), strconv.Itoa(x.Allowed), strconv.Itoa(x.Denied), yesNo(x.New)})
+			rows = append(rows, []string{code(x.Region), strconv.Itoa(x.Calls), yesNo(x.New)})
 		}
-		m.table("Region|Allowed|Refused|New to this key", rows)
+		m.table("Region|Calls|New to this key", rows)
 	}
-	sub("What it created")
+	sub("What it created or changed")
 	rows = nil
 	for _, c := range t.Created {
-		rows = append(rows, []string{code(c.Resource), code(c.By), code(c.Region), precise(c.At), code(c.RequestID)})
+		rows = append(rows, []string{code(c.Resource), code(c.By), code(c.Region), precise(c.At), code(c.With), code(c.Event)})
 	}
-	m.table("Resource|By|Region|Time (UTC)|Request", rows)
-	sub("Credentials that it made")
+	m.table("Resource|By|Region|Time (UTC)|With|Event", rows)
+	sub("Sessions and credentials that grew out of it")
 	rows = nil
 	for _, c := range t.Minted {
-		rows = append(rows, []string{code(c.ID), code(c.By), code(c.Parent), precise(c.At), strconv.Itoa(c.Calls)})
+		rows = append(rows, []string{code(c.ID), prose(kindName(c.Kind)), code(c.Parent), precise(c.At), strconv.Itoa(c.Calls), provenName(c.Proven)})
 	}
-	m.table("Credential|By|With|Time (UTC)|Calls made with it", rows)
+	m.table("Credential|Kind|Made with|Time (UTC)|Calls made with it|Lineage", rows)
 	if len(t.Techniques) > 0 {
 		sub("ATT&CK")
 		rows = nil
 		for _, x := range t.Techniques {
-			rows = append(rows, []string{code(x.ID), codes(x.Tactics), severityName(x.Severity), strconv.Itoa(x.Allowed), strconv.Itoa(x.Denied), codes(x.Operations)})
+			rows = append(rows, []string{techniqueOf(x), prose(x.Name), codes(x.Tactics), severityName(x.Severity), strconv.Itoa(x.Calls), strconv.Itoa(x.Allowed), codes(x.Operations)})
 		}
-		m.table("Technique|Tactics|Severity|Allowed|Refused|Operations", rows)
+		m.table("Technique|Name|Tactics|Severity|Calls|Allowed|Operations", rows)
 	}
 	sub("Log lines")
 	rows = nil
 	for _, c := range t.Calls {
-		rows = append(rows, []string{precise(c.At), code(c.Service + " " + c.Operation), outcome(c.Denied) + errorOf(c.Error), code(c.Region), code(c.Address), prose(c.Origin), code(c.Used), code(c.ID)})
+		rows = append(rows, []string{precise(c.At), code(c.Service + " " + c.Operation), callOutcome(c) + errorOf(c.Error), code(c.Region), code(c.Address), prose(c.Origin), code(c.Used), code(c.ID)})
 	}
 	m.table("Time (UTC)|Call|Outcome|Region|Address|Origin|Credential|Event", rows)
 	if t.Omitted > 0 {
@@ -110,9 +110,9 @@ func (m *markdown) after(r Report) {
 	} else {
 		var rows [][]string
 		for _, x := range r.Rotate {
-			rows = append(rows, []string{code(x.Resource), prose(x.Why), precise(x.At), code(x.Address)})
+			rows = append(rows, []string{code(x.Resource), prose(x.Kind), strconv.Itoa(x.Reads), precise(x.First)})
 		}
-		m.table("Secret|Why|Time (UTC)|Read from", rows)
+		m.table("Secret|Kind|Times read|First read (UTC)", rows)
 	}
 
 	m.heading("Clocks")
@@ -188,4 +188,11 @@ func (m *markdown) appendix(x Appendix) {
 		rows = append(rows, []string{code(c.Name), strconv.Itoa(c.Items), code(c.SHA256), prose(c.How)})
 	}
 	m.table("Evidence|Items|SHA-256|Which bytes", rows)
+}
+
+func techniqueOf(x Technique) string {
+	if x.V19 == "" {
+		return code(x.ID)
+	}
+	return code(x.ID) + " (v19: " + code(x.V19) + ")"
 }

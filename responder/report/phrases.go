@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Phrases that Markdown and HTML share.
@@ -184,5 +183,26 @@ func entriesOf(ns []int64) string {
 	return strings.Join(out, ", ")
 }
 
-// clock writes the time of day.
-func clockOf(t time.Time) string { return t.UTC().Format("15:04:05") }
+func outcomesOf(o Outcomes) string {
+	return fmt.Sprintf("%d / %d / %d", o.Allowed, o.Denied, o.Failed)
+}
+
+// callOutcome says what the provider did with a call.
+func callOutcome(c Call) string {
+	switch {
+	case c.Denied:
+		return "refused"
+	case c.Error != "":
+		return "failed"
+	}
+	return "allowed"
+}
+
+func kindName(s string) string { return strings.ReplaceAll(s, "_", " ") }
+
+func provenName(b bool) string {
+	if b {
+		return "proved by the log"
+	}
+	return "same user; not proved to be the same actor"
+}

@@ -228,12 +228,11 @@ type Trail struct {
 	// owner's, since the exposure.
 	FirstUse time.Time `json:"first_use,omitzero"`
 	LastUse  time.Time `json:"last_use,omitzero"`
-	Allowed  int       `json:"allowed"`
-	Denied   int       `json:"denied"`
+	// Outcomes counts those calls.
+	Outcomes Outcomes `json:"outcomes"`
 	// AfterContainment counts such calls later than the containment.
 	AfterContainment Outcomes    `json:"after_containment"`
 	Addresses        []Address   `json:"addresses"`
-	Agents           []Count     `json:"user_agents"`
 	Services         []Service   `json:"services"`
 	Regions          []Region    `json:"regions"`
 	Created          []Created   `json:"created"`
@@ -251,17 +250,19 @@ type Count struct {
 	Count int    `json:"count"`
 }
 
-// Outcomes counts calls that the provider allowed and refused.
+// Outcomes counts calls that the provider allowed, refused, and neither (throttled,
+// malformed, about a missing thing).
 type Outcomes struct {
 	Allowed int `json:"allowed"`
 	Denied  int `json:"denied"`
+	Failed  int `json:"failed"`
 }
 
-// Address is where calls came from.
+// Address is where calls came from after the exposure; Denied is a part of Calls.
 type Address struct {
 	Address string    `json:"address"`
 	Origin  string    `json:"origin"`
-	Allowed int       `json:"allowed"`
+	Calls   int       `json:"calls"`
 	Denied  int       `json:"denied"`
 	First   time.Time `json:"first"`
 	Last    time.Time `json:"last"`
@@ -270,48 +271,60 @@ type Address struct {
 
 // Service is what was asked of one service of the provider.
 type Service struct {
-	Service string  `json:"service"`
-	Allowed int     `json:"allowed"`
-	Denied  int     `json:"denied"`
-	Worst   string  `json:"worst" jsonschema:"enum=,enum=L,enum=M,enum=H,enum=C"`
-	Calls   []Count `json:"operations"`
+	Service  string      `json:"service"`
+	Outcomes Outcomes    `json:"outcomes"`
+	Worst    string      `json:"worst"`
+	Calls    []Operation `json:"operations"`
+}
+
+// Operation is one operation of a service. Severity is L, M, H or C.
+type Operation struct {
+	Operation string   `json:"operation"`
+	Severity  string   `json:"severity"`
+	Outcomes  Outcomes `json:"outcomes"`
 }
 
 // Region is what happened in one region of the provider.
 type Region struct {
-	Region  string `json:"region"`
-	Allowed int    `json:"allowed"`
-	Denied  int    `json:"denied"`
-	// New is true when no call of the owner before the exposure was in this region.
+	Region string `json:"region"`
+	Calls  int    `json:"calls"`
+	// New is true when no call before the exposure was in this region.
 	New bool `json:"new"`
 }
 
-// Created is a thing that the credential made and that may outlive it.
+// Created is a thing that the credential made or changed, and that may outlive it.
 type Created struct {
-	Resource  string    `json:"resource"`
-	By        string    `json:"by"`
-	Region    string    `json:"region,omitempty"`
-	At        time.Time `json:"at"`
-	RequestID string    `json:"request_id,omitempty"`
+	Resource string    `json:"resource"`
+	By       string    `json:"by"`
+	Region   string    `json:"region,omitempty"`
+	At       time.Time `json:"at"`
+	With     string    `json:"with"`
+	Event    string    `json:"event"`
 }
 
-// Minted is a credential that the credential made: a session or a new key.
+// Minted is a credential that grew out of the leaked one: a session or a new key.
 type Minted struct {
 	ID     string    `json:"id"`
+	Kind   string    `json:"kind"`
 	Parent string    `json:"parent"`
-	By     string    `json:"by"`
 	At     time.Time `json:"at"`
+	// Proven is false when only the user is the same, not the actor.
+	Proven bool `json:"proven"`
 	// Calls counts what was done with it.
-	Calls int `json:"calls"`
+	Calls int       `json:"calls"`
+	Last  time.Time `json:"last,omitzero"`
 }
 
 // Technique is an ATT&CK technique that calls match.
 type Technique struct {
-	ID         string   `json:"id"`
+	ID string `json:"id"`
+	// V19 is the id that replaced it in ATT&CK v19, when it did not stay.
+	V19        string   `json:"v19,omitempty"`
+	Name       string   `json:"name"`
 	Tactics    []string `json:"tactics"`
 	Severity   string   `json:"severity"`
+	Calls      int      `json:"calls"`
 	Allowed    int      `json:"allowed"`
-	Denied     int      `json:"denied"`
 	Operations []string `json:"operations"`
 }
 
@@ -415,12 +428,12 @@ type Served struct {
 	Why        string `json:"why"`
 }
 
-// RotateNext is a secret or resource that the credential read or reached.
+// RotateNext is a secret that the credential read.
 type RotateNext struct {
 	Resource string    `json:"resource"`
-	Why      string    `json:"why"`
-	At       time.Time `json:"at,omitzero"`
-	Address  string    `json:"address,omitempty"`
+	Kind     string    `json:"kind"`
+	Reads    int       `json:"reads"`
+	First    time.Time `json:"first,omitzero"`
 }
 
 // Appendix is the evidence.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"stanch/responder/incident"
+	"stanch/responder/trail"
 )
 
 // summary is the paragraph that a manager can forward. Every sentence says only
@@ -130,16 +131,16 @@ func (b *builder) saidUse(r Report) string {
 			who = "Calls that may not be the owner's were made with it"
 		}
 		s := fmt.Sprintf("%s: %s from %s between %s and %s, %d of them allowed", who,
-			plural(t.Allowed+t.Denied, "call", "calls"), plural(len(t.Addresses), "address", "addresses"),
-			stamp(t.FirstUse), stamp(t.LastUse), t.Allowed)
-		if t.Allowed+t.Denied == 1 {
-			s = fmt.Sprintf("%s: one call at %s, which was %s", who, stamp(t.FirstUse), outcome(t.Denied == 1))
+			plural(t.Outcomes.total(), "call", "calls"), plural(foreignAddresses(t), "address", "addresses"),
+			stamp(t.FirstUse), stamp(t.LastUse), t.Outcomes.Allowed)
+		if t.Outcomes.total() == 1 {
+			s = fmt.Sprintf("%s: one call at %s, which was %s", who, stamp(t.FirstUse), outcome(t.Outcomes.Denied == 1))
 		}
 		if n := len(t.Created); n > 0 {
 			s += "; " + plural(n, "thing was", "things were") + " created"
 		}
 		s += "."
-		if a := t.AfterContainment; a.Allowed+a.Denied > 0 {
+		if a := t.AfterContainment; a.total() > 0 {
 			s += fmt.Sprintf(" After the containment %d were refused and %d allowed.", a.Denied, a.Allowed)
 		}
 		return s + b.saidComplete(t)
@@ -172,4 +173,15 @@ func outcome(denied bool) string {
 		return "refused"
 	}
 	return "allowed"
+}
+
+// foreignAddresses counts the addresses that are not the owner's.
+func foreignAddresses(t Trail) int {
+	n := 0
+	for _, a := range t.Addresses {
+		if a.Origin != trail.OriginOwner {
+			n++
+		}
+	}
+	return n
 }
