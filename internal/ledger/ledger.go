@@ -131,7 +131,11 @@ func (l *Ledger) Append(ctx context.Context, tx Tx, e Entry) (int64, error) {
 	return n, nil
 }
 
-// lock orders appends where the database has several writers.
+// Lock orders appends where the database has several writers. A transaction that
+// locks rows besides takes it first, so that two of them never wait for each
+// other; Append takes it anyway.
+func (l *Ledger) Lock(ctx context.Context, tx Tx) error { return lock(ctx, tx) }
+
 func lock(ctx context.Context, tx Tx) error {
 	if !tx.Postgres() {
 		return nil
