@@ -202,3 +202,15 @@ func compileCall(c *Call) error {
 	c.Judge = j
 	return nil
 }
+
+// Applies reports whether the action's own condition ([Action.When]) holds; an
+// action without one always applies. An error means that it could not be told.
+func (a Action) Applies(ctx context.Context, facts map[string]string, publicID, kind string) (bool, error) {
+	if a.When == "" {
+		return true, nil
+	}
+	if a.Judge == nil || a.Judge.When == nil {
+		return false, fmt.Errorf("judge action %s: playbook is not compiled", a.Name)
+	}
+	return a.Judge.When.Bool(ctx, Response{Facts: facts, PublicID: publicID, Kind: kind})
+}

@@ -119,12 +119,14 @@ func walkJSON(v any, path []any, f func([]any, string)) {
 		}
 	case map[string]any:
 		for k, e := range v {
-			f(at(k), k)
 			walkJSON(e, at(k), f)
 		}
-	case map[any]any:
-		for k, e := range v {
-			walkJSON(e, at(fmt.Sprint(k)), f)
-		}
 	}
+}
+
+// Refs lists every reference of a request.
+func (r *Request) Refs() []Ref {
+	var out []Ref
+	r.templates(func(_ place, _ []any, t string) { out = append(out, known(t)...) })
+	return out
 }
