@@ -31,20 +31,25 @@ const attemptTimeout = 2 * time.Second
 // partitionRegion is the Region for which each partition's IAM is signed.
 var partitionRegion = map[string]string{"aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-north-1"}
 
+// policyWriters is how many policies of an account are written at once: enough
+// that the layers of one user come back together, few enough that several
+// incidents do not exhaust IAM's limit for the account.
+const policyWriters = 5
+
 // account is an enrolled account with its warm session.
 type account struct {
 	Account
 	credentials awssdk.CredentialsProvider
-	iam         *iam.Client // writes: eight quick attempts
-	reader      *iam.Client // reads inside loops: one attempt
-	writes      sync.Mutex  // one writer of policies in an account at a time
+	iam         *iam.Client   // writes: eight quick attempts
+	reader      *iam.Client   // reads inside loops: one attempt
+	writes      chan struct{} // slots: policy writes in an account at a time; keys need none
 
 	mu    sync.Mutex
 	users map[string]string // key id -> user name, as found; a hint that is checked by IAM
 }
 
 func (d *Driver) newAccount(a Account, bootstrap awssdk.CredentialsProvider) *account {
-	out := &account{Account: a, credentials: bootstrap, users: map[string]string{}}
+	out := &account{Account: a, credentials: bootstrap, users: map[string]string{}, writes: make(chan struct{}, policyWriters)}
 	if a.RoleARN != "" {
 		region := d.region
 		if a.Partition != "aws" {
@@ -145,7 +150,7 @@ func (r *recorder) add(q incident.Request) {
 	q.With = r.with
 	_, op, _ := strings.Cut(q.Operation, ":")
 	read := strings.HasPrefix(op, "List") || strings.HasPrefix(op, "Get")
-	if r.dropOK && read && q.Error == "" {
+	if r.dropOK && read && (q.Error == "" || q.Error == "NoSuchEntity") {
 		r.dropped++
 		return
 	}

@@ -45,6 +45,7 @@ func (d *Driver) deactivate(ctx context.Context, t target, repeat bool) (act.Eff
 			return gone()
 		}
 		if err == nil {
+			collect = d.snapshot(ctx, t)
 			err = t.setKey(ctx, t.keyID, types.StatusTypeInactive)
 		}
 	}

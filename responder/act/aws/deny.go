@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -55,10 +56,27 @@ func (d *Driver) putSessionDeny(ctx context.Context, t target) error {
 }
 
 func (t target) putPolicy(ctx context.Context, name, document string) error {
-	t.writes.Lock()
-	defer t.writes.Unlock()
+	defer t.write()()
 	_, err := t.iam.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: &t.user, PolicyName: &name, PolicyDocument: &document})
 	return err
+}
+
+func (t target) attach(ctx context.Context, arn string) error {
+	defer t.write()()
+	_, err := t.iam.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: &t.user, PolicyArn: &arn})
+	return err
+}
+
+func (t target) putBoundary(ctx context.Context, arn string) error {
+	defer t.write()()
+	_, err := t.iam.PutUserPermissionsBoundary(ctx, &iam.PutUserPermissionsBoundaryInput{UserName: &t.user, PermissionsBoundary: &arn})
+	return err
+}
+
+// write waits for one of the account's writing slots and returns how to free it.
+func (a *account) write() func() {
+	a.writes <- struct{}{}
+	return func() { <-a.writes }
 }
 
 // denyAll puts the layers of the strongest level that an account can do by
@@ -109,37 +127,44 @@ func (l layers) undo(t target) map[string]string {
 func (d *Driver) putLayers(ctx context.Context, t target, repeat bool) (layers, error) {
 	var l layers
 	var firstErr error
-	note := func(doing string, err error) bool {
+	var mu sync.Mutex
+	note := func(doing, stands string, err error, keep func()) {
+		mu.Lock()
+		defer mu.Unlock()
 		if err == nil {
-			return true
+			l.stand = append(l.stand, stands)
+			keep()
+			return
 		}
-		l.missing = append(l.missing, doing+" ("+reasonOf(err)+")")
+		l.missing = addUnique(l.missing, doing+" ("+reasonOf(err)+")")
 		if firstErr == nil {
 			firstErr = explain(t.account, doing, err)
 		}
-		return false
 	}
 	arn := DenyAllPolicyARN(t.Partition)
+	var wg sync.WaitGroup
 	for _, name := range layerNames(t.s.IncidentID) {
-		err := t.putPolicy(ctx, name, DenyAllDocument())
-		if note("iam:PutUserPolicy", err) {
-			l.inline = append(l.inline, name)
-			l.stand = append(l.stand, "inline policy "+name)
+		wg.Go(func() {
+			err := t.putPolicy(ctx, name, DenyAllDocument())
+			note("iam:PutUserPolicy", "inline policy "+name, err, func() { l.inline = append(l.inline, name) })
+		})
+	}
+	wg.Go(func() {
+		err := t.attach(ctx, arn)
+		note("iam:AttachUserPolicy", "AWSDenyAll attached", err, func() { l.attached = arn })
+	})
+	wg.Go(func() {
+		before, err := t.boundaryBefore(ctx, arn, repeat)
+		if err != nil {
+			note("iam:GetUser", "", err, nil)
+			return
 		}
-	}
-	_, err := t.iam.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: &t.user, PolicyArn: &arn})
-	if note("iam:AttachUserPolicy", err) {
-		l.attached = arn
-		l.stand = append(l.stand, "AWSDenyAll attached")
-	}
-	before, err := t.boundaryBefore(ctx, arn, repeat)
-	if note("iam:GetUser", err) {
-		_, err = t.iam.PutUserPermissionsBoundary(ctx, &iam.PutUserPermissionsBoundaryInput{UserName: &t.user, PermissionsBoundary: &arn})
-		if note("iam:PutUserPermissionsBoundary", err) {
-			l.boundary, l.boundaryBefore = arn, before
-			l.stand = append(l.stand, "AWSDenyAll as permissions boundary")
-		}
-	}
+		err = t.putBoundary(ctx, arn)
+		note("iam:PutUserPermissionsBoundary", "AWSDenyAll as permissions boundary", err, func() { l.boundary, l.boundaryBefore = arn, before })
+	})
+	wg.Wait()
+	slices.Sort(l.inline)
+	slices.Sort(l.stand)
 	if len(l.stand) == 0 {
 		return l, firstErr
 	}
@@ -226,4 +251,11 @@ func (d *Driver) removeDeny(ctx context.Context, t target, undo map[string]strin
 		Already: already, At: d.now().UTC(),
 		Detail: fmt.Sprintf("the deny layers were taken off user %s in account %s", t.user, t.ID),
 	}, nil
+}
+
+func addUnique(list []string, s string) []string {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
 }

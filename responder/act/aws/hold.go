@@ -1,12 +1,14 @@
 package aws
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -39,14 +41,13 @@ type hold struct {
 	policies map[string]bool // inline and attached policies at the start
 	sessions bool            // the session deny stands and must keep standing
 	denied   bool            // the deny layers stand and must keep standing
-	raised   bool            // a reaction called for the deny layers
+	raised   atomic.Bool     // a reaction called for the deny layers
 	settled  bool            // the session deny was put again after the settle window
 	layers   layers
 
-	mu     sync.Mutex
-	out    act.Held
-	seen   map[string]bool // reactions that are reported once
-	period time.Duration
+	mu   sync.Mutex
+	out  act.Held
+	seen map[string]bool // reactions that are reported once
 }
 
 // Hold re-applies a containment for d (15 s by default) while someone undoes it:
@@ -73,7 +74,7 @@ func (d *Driver) Hold(ctx context.Context, s act.Subject, length time.Duration) 
 		length = holdDefault
 	}
 	h := &hold{
-		d: d, t: t, start: d.now(), extra: map[string]bool{}, seen: map[string]bool{}, period: holdPeriod,
+		d: d, t: t, start: d.now(), extra: map[string]bool{}, seen: map[string]bool{},
 		sessions: s.Facts[factSessions] != "", denied: s.Facts[factDenyAll] != "",
 	}
 	h.end = h.start.Add(length)
@@ -90,84 +91,103 @@ func (d *Driver) Hold(ctx context.Context, s act.Subject, length time.Duration) 
 	return h.out, err
 }
 
+// run keeps two loops: the key's, which is never kept waiting, and that of the
+// layers around it.
 func (h *hold) run(ctx context.Context) error {
-	sweeps, cancel := context.WithCancel(ctx)
+	inner, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { h.sweepAt(sweeps, 5*time.Second) })
-	for {
-		err := h.round(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil && (isDenied(err) || isGone(err)) {
-			if isGone(err) {
-				h.react("the user was deleted", "nothing is left to hold", true)
-				return nil
-			}
-			return explain(h.t.account, "hold", err)
-		}
-		h.pace(err)
-		left := h.end.Sub(h.d.now())
-		if left <= 0 {
-			break
-		}
-		if !sleep(ctx, min(jitter(h.period), left)) {
-			return ctx.Err()
-		}
+	wg.Go(func() { h.sweepAt(inner, 5*time.Second) })
+	layersDone := make(chan struct{})
+	wg.Go(func() {
+		defer close(layersDone)
+		_ = h.loop(inner, h.holdAround) // what it cannot read is no reason to stop: the key's loop goes on
+	})
+	err := h.loop(ctx, h.holdKeys)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case isGone(err):
+		h.react("the user was deleted", "nothing is left to hold", true)
+		return nil
+	case err != nil:
+		return explain(h.t.account, "iam:ListAccessKeys", err)
 	}
-	wg.Wait()
+	<-layersDone
 	h.putSessions(ctx) // sessions minted during the lag have a later issue time
 	h.sweep(ctx)
 	return ctx.Err()
 }
 
-// pace slows the loop down while IAM throttles and speeds it up again.
-func (h *hold) pace(err error) {
-	if err != nil && isThrottled(err) {
-		h.period = min(h.period*2, holdMaxPeriod)
-		return
+// loop calls round until the end of the hold. Throttling slows it down; only a
+// refusal, or a user that is gone, ends it.
+func (h *hold) loop(ctx context.Context, round func(context.Context) error) error {
+	period := holdPeriod
+	for {
+		err := round(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil && (isDenied(err) || isGone(err)) {
+			return err
+		}
+		if err != nil && isThrottled(err) {
+			period = min(period*2, holdMaxPeriod)
+		} else {
+			period = max(period*3/4, holdPeriod)
+		}
+		left := h.end.Sub(h.d.now())
+		if left <= 0 {
+			return nil
+		}
+		if !sleep(ctx, min(jitter(period), left)) {
+			return ctx.Err()
+		}
 	}
-	h.period = max(h.period*3/4, holdPeriod)
 }
 
-// round looks once and answers what it sees. Keys come first; the rest is read
-// at the same time.
-func (h *hold) round(ctx context.Context) error {
+// holdAround looks at everything but the keys and answers what it sees.
+func (h *hold) holdAround(ctx context.Context) error {
 	var wg sync.WaitGroup
-	var inline, attached []string
-	var boundary string
-	var errPolicies, errLogin error
+	var seen standing
+	var errLook, errLogin error
 	var login bool
-	watch := h.sessions || h.denied || h.raised
+	watch := h.sessions || h.denied
 	if watch {
-		wg.Go(func() { inline, attached, boundary, errPolicies = h.look(ctx) })
+		wg.Go(func() { seen, errLook = h.look(ctx) })
 	}
 	wg.Go(func() { login, errLogin = h.hasLogin(ctx) })
-	err := h.holdKeys(ctx)
 	wg.Wait()
 	if errLogin == nil {
 		h.holdLogin(login)
 	}
-	if watch && errPolicies == nil {
-		h.holdLayers(ctx, inline, attached, boundary)
+	if watch && errLook == nil {
+		h.holdLayers(ctx, seen)
 	}
-	if h.raised && !h.denied {
+	if h.raised.Load() && !h.denied {
 		h.raise(ctx)
 	}
 	if !h.settled && h.d.now().Sub(h.start) >= h.d.settle {
 		h.settled = true
 		h.putSessions(ctx)
 	}
-	if err == nil && errPolicies != nil && isThrottled(errPolicies) {
-		return errPolicies
+	if isThrottled(errLook) || isThrottled(errLogin) {
+		return cmp.Or(errLook, errLogin)
 	}
-	return err
+	return nil
 }
 
 // holdKeys keeps the leaked key, and every key that appears, inactive.
+//
+// Once someone was seen to undo it, the leaked key is set without looking first:
+// the look costs a call's time, in which the key stands open.
 func (h *hold) holdKeys(ctx context.Context) error {
+	var wg sync.WaitGroup
+	if h.raised.Load() {
+		wg.Go(func() { _ = h.t.setKey(ctx, h.t.keyID, types.StatusTypeInactive) }) // the next round sees whether it held
+	}
+	defer wg.Wait()
 	keys, err := listKeys(ctx, h.t.reader, h.t.user)
 	if err != nil {
 		return err
@@ -192,7 +212,7 @@ func (h *hold) holdKeys(ctx context.Context) error {
 				continue
 			}
 			h.react("key "+id+" was re-activated", answer, false)
-			h.raised = true
+			h.raised.Store(true)
 		case h.keys[id]:
 		case first && !h.suspect(k.CreateDate):
 			h.keys[id] = true
@@ -205,7 +225,7 @@ func (h *hold) holdKeys(ctx context.Context) error {
 
 func (h *hold) newKey(ctx context.Context, id string, active bool) {
 	h.extra[id] = true
-	h.raised = true
+	h.raised.Store(true)
 	if !active {
 		h.react("new access key "+id, "it is inactive already", true)
 		return
@@ -236,14 +256,21 @@ func (h *hold) holdLogin(now bool) {
 	}
 	if now && !*h.login {
 		h.react("new login profile (console password)", "recorded; the deny layers stop what it could do", false)
-		h.raised = true
+		h.raised.Store(true)
 	}
 	h.login = &now
 }
 
-// look reads what stands on the user: policies and boundary.
-func (h *hold) look(ctx context.Context) (inline, attached []string, boundary string, err error) {
+// standing is what stands on the user.
+type standing struct {
+	inline, attached []string
+	boundary         string
+}
+
+// look reads the policies and the boundary of the user.
+func (h *hold) look(ctx context.Context) (standing, error) {
 	c, user := h.t.reader, &h.t.user
+	var st standing
 	var wg sync.WaitGroup
 	var errs [3]error
 	wg.Go(func() {
@@ -254,7 +281,7 @@ func (h *hold) look(ctx context.Context) (inline, attached []string, boundary st
 				errs[0] = err
 				return
 			}
-			inline = append(inline, page.PolicyNames...)
+			st.inline = append(st.inline, page.PolicyNames...)
 		}
 	})
 	wg.Go(func() {
@@ -266,7 +293,7 @@ func (h *hold) look(ctx context.Context) (inline, attached []string, boundary st
 				return
 			}
 			for _, p := range page.AttachedPolicies {
-				attached = append(attached, awssdk.ToString(p.PolicyArn))
+				st.attached = append(st.attached, awssdk.ToString(p.PolicyArn))
 			}
 		}
 	})
@@ -278,58 +305,57 @@ func (h *hold) look(ctx context.Context) (inline, attached []string, boundary st
 				return
 			}
 			if out.User != nil && out.User.PermissionsBoundary != nil {
-				boundary = awssdk.ToString(out.User.PermissionsBoundary.PermissionsBoundaryArn)
+				st.boundary = awssdk.ToString(out.User.PermissionsBoundary.PermissionsBoundaryArn)
 			}
 		})
 	}
 	wg.Wait()
-	return inline, attached, boundary, errors.Join(errs[:]...)
+	return st, cmp.Or(errs[0], errs[1], errs[2])
 }
 
-// holdLayers puts back what vanished and notes policies that appear.
-func (h *hold) holdLayers(ctx context.Context, inline, attached []string, boundary string) {
-	if h.policies == nil {
-		h.policies = map[string]bool{}
-		for _, p := range slices.Concat(inline, attached) {
-			h.policies[p] = true
-		}
-	}
-	for _, p := range slices.Concat(inline, attached) {
-		if !h.policies[p] && !strings.HasPrefix(p, "Stanch") && p != DenyAllPolicyARN(h.t.Partition) {
-			h.policies[p] = true
-			h.react("new policy on the user: "+p, "recorded; a deny outweighs it", true)
-			h.raised = true
-		}
-	}
-	if h.sessions && !slices.Contains(inline, RevokeSessionsPolicy) {
-		err := h.d.putSessionDeny(ctx, h.t)
-		h.react("inline policy "+RevokeSessionsPolicy+" was removed", "put again"+failed(err), false)
-		h.raised = true
-	}
-	if !h.denied {
-		return
-	}
-	for _, name := range layerNames(h.t.s.IncidentID) {
-		if !slices.Contains(inline, name) && h.stands(name) {
-			err := h.t.putPolicy(ctx, name, DenyAllDocument())
-			h.react("inline policy "+name+" was removed", "put again"+failed(err), false)
-		}
-	}
+// holdLayers puts back what vanished, all at once, and notes policies that appear.
+func (h *hold) holdLayers(ctx context.Context, st standing) {
 	arn := DenyAllPolicyARN(h.t.Partition)
-	if !slices.Contains(attached, arn) && h.stands("attached") {
-		_, err := h.t.iam.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: &h.t.user, PolicyArn: &arn})
-		h.react("AWSDenyAll was detached", "attached again"+failed(err), false)
+	all := slices.Concat(st.inline, st.attached)
+	first := h.policies == nil
+	if first {
+		h.policies = map[string]bool{}
 	}
-	if boundary != arn && h.stands("boundary") {
-		_, err := h.t.iam.PutUserPermissionsBoundary(ctx, &iam.PutUserPermissionsBoundaryInput{UserName: &h.t.user, PermissionsBoundary: &arn})
-		h.react("the permissions boundary was changed", "AWSDenyAll put again"+failed(err), false)
+	for _, p := range all {
+		if !first && !h.policies[p] && !strings.HasPrefix(p, "Stanch") && p != arn {
+			h.react("new policy on the user: "+p, "recorded; a deny outweighs it", true)
+			h.raised.Store(true)
+		}
+		h.policies[p] = true
 	}
+	var wg sync.WaitGroup
+	again := func(what, answer string, put func() error) {
+		wg.Go(func() { h.react(what, answer+failed(put()), false) })
+	}
+	if h.sessions && !slices.Contains(st.inline, RevokeSessionsPolicy) {
+		h.raised.Store(true)
+		again("inline policy "+RevokeSessionsPolicy+" was removed", "put again", func() error { return h.d.putSessionDeny(ctx, h.t) })
+	}
+	if h.denied {
+		for _, name := range layerNames(h.t.s.IncidentID) {
+			if !slices.Contains(st.inline, name) && h.stands(name) {
+				again("inline policy "+name+" was removed", "put again", func() error { return h.t.putPolicy(ctx, name, DenyAllDocument()) })
+			}
+		}
+		if !slices.Contains(st.attached, arn) && h.stands("attached") {
+			again("AWSDenyAll was detached", "attached again", func() error { return h.t.attach(ctx, arn) })
+		}
+		if st.boundary != arn && h.stands("boundary") {
+			again("the permissions boundary was changed", "AWSDenyAll put again", func() error { return h.t.putBoundary(ctx, arn) })
+		}
+	}
+	wg.Wait()
 }
 
 // stands reports whether a layer was accepted when it was put. Layers of an
 // earlier act are all taken to stand: one that was refused then is put now.
 func (h *hold) stands(layer string) bool {
-	if !h.raised || h.layers.stand == nil {
+	if h.layers.stand == nil {
 		return true
 	}
 	switch layer {
