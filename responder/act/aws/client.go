@@ -25,8 +25,12 @@ import (
 	"stanch/responder/incident"
 )
 
-// attemptTimeout bounds one attempt of one request.
-const attemptTimeout = 2 * time.Second
+// attemptTimeout bounds one attempt of one request of a response; trailTimeout
+// one page of a trail, on which nothing waits.
+const (
+	attemptTimeout = 2 * time.Second
+	trailTimeout   = 10 * time.Second
+)
 
 // partitionRegion is the Region for which each partition's IAM is signed.
 var partitionRegion = map[string]string{"aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-north-1"}
@@ -176,11 +180,15 @@ func (d *Driver) watch(stack *middleware.Stack) error {
 	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("stanchWatch",
 		func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
 			start := d.now()
-			attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+			limit := attemptTimeout
+			if service := middleware.GetServiceID(ctx); service == "CloudTrail" || service == "Account" {
+				limit = trailTimeout
+			}
+			attempt, cancel := context.WithTimeout(ctx, limit)
 			defer cancel()
 			out, meta, err := next.HandleDeserialize(attempt, in)
 			if err != nil && attempt.Err() != nil && ctx.Err() == nil {
-				err = noAnswer{}
+				err = noAnswer{limit}
 			}
 			rec, _ := ctx.Value(recorderKey{}).(*recorder)
 			if rec == nil {
@@ -219,9 +227,9 @@ func clipID(s string) string {
 }
 
 // noAnswer is one attempt that took too long; it is worth another.
-type noAnswer struct{}
+type noAnswer struct{ limit time.Duration }
 
-func (noAnswer) Error() string        { return fmt.Sprintf("no answer within %s", attemptTimeout) }
+func (n noAnswer) Error() string      { return fmt.Sprintf("no answer within %s", n.limit) }
 func (noAnswer) Timeout() bool        { return true }
 func (noAnswer) RetryableError() bool { return true }
 
