@@ -43,7 +43,7 @@ func (b *builder) cleanup() Cleanup {
 	}
 	if len(repos) > 0 {
 		c.Steps = addNew(c.Steps,
-			"If the history is rewritten all the same: use git filter-repo, tell everybody who has a clone, and ask GitHub Support to remove cached views and pull request refs of the repository.",
+			"If the history is rewritten all the same: use `git filter-repo`, tell everybody who has a clone, and ask GitHub Support to remove cached views and pull request refs of the repository.",
 		)
 	}
 	return c
@@ -106,7 +106,7 @@ func (b *builder) next(r Report) []string {
 	case incident.StateWaiting:
 		for _, a := range b.in.Approvals {
 			if a.Decision == "" {
-				out = append(out, fmt.Sprintf("Decide until %s: stanch approve %s, or stanch deny %s. It would release: %s.", stamp(a.ExpiresAt), shellWord(a.ID), shellWord(a.ID), list(a.Plan)))
+				out = append(out, fmt.Sprintf("Decide until %s: `stanch approve %s`, or `stanch deny %s`. It would release: %s.", stamp(a.ExpiresAt), shellWord(a.ID), shellWord(a.ID), list(a.Plan)))
 			}
 		}
 	case incident.StatePerson:
@@ -149,7 +149,7 @@ func (b *builder) next(r Report) []string {
 	}
 	for _, a := range r.Response.Acts {
 		if a.Undo != "" {
-			out = append(out, "If this was a mistake, take it back: stanch incident undo "+id)
+			out = append(out, "If this was a mistake, take it back: `stanch incident undo "+id+"`")
 			break
 		}
 	}

@@ -108,11 +108,20 @@ func maskSecrets(s string) string {
 	}
 	s = secretShapes.ReplaceAllString(s, masked)
 	return keyLike.ReplaceAllStringFunc(s, func(m string) string {
-		if len(m) == 40 && entropy(m) >= 4.3 && strings.ContainsAny(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") && strings.ContainsAny(m, "0123456789") {
-			return masked
+		for n := 0; n+40 <= len(m); n++ {
+			// A slash may be a part of the key or of the path around it.
+			begins := n == 0 || m[n-1] == '/'
+			ends := n+40 == len(m) || m[n+40] == '/'
+			if begins && ends && randomKey(m[n:n+40]) {
+				m = m[:n] + masked + m[n+40:]
+			}
 		}
 		return m
 	})
+}
+
+func randomKey(s string) bool {
+	return entropy(s) >= 4.3 && strings.ContainsAny(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") && strings.ContainsAny(s, "0123456789")
 }
 
 // entropy is Shannon's, in bits per byte.

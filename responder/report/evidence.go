@@ -103,7 +103,7 @@ func custody(r Report, events []trail.Event) ([]Custody, error) {
 		if err != nil {
 			return nil, fmt.Errorf("hash %s: %w", b.path, err)
 		}
-		out = append(out, Custody{Name: b.path, Items: b.items, SHA256: hashOf(data), How: "the output of: jq -cj ." + b.path + " report.json"})
+		out = append(out, Custody{Name: b.path, Items: b.items, SHA256: hashOf(data), How: "the output of `jq -cj ." + b.path + " report.json`"})
 	}
 	var lines []byte
 	for _, e := range events {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +23,7 @@ var pageText string
 // page is the whole HTML report. html/template escapes by context; on top of it
 // every foreign string passes shown or words, so that what cannot be seen is shown.
 var page = template.Must(template.New("report").Funcs(template.FuncMap{
-	"words":    words,
+	"words":    wholeTimes,
 	"shown":    func(s string) string { return strings.TrimSpace(visible(s)) },
 	"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"day":      func(t time.Time) string { return t.UTC().Format("2006-01-02") },
@@ -154,4 +155,25 @@ func percent(part, whole int64) string {
 		return "0 %"
 	}
 	return strconv.FormatFloat(float64(part)*100/float64(whole), 'f', 0, 64) + " %"
+}
+
+// stampShape is a time as stamp writes it, which must not be broken over lines.
+var stampShape = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`)
+
+// wholeTimes is words with each time of its own.
+func wholeTimes(s string) []word {
+	var out []word
+	for _, w := range words(s) {
+		if w.Code {
+			out = append(out, w)
+			continue
+		}
+		from := 0
+		for _, m := range stampShape.FindAllStringIndex(w.Text, -1) {
+			out = append(out, word{Text: w.Text[from:m[0]]}, word{Text: w.Text[m[0]:m[1]], Whole: true})
+			from = m[1]
+		}
+		out = append(out, word{Text: w.Text[from:]})
+	}
+	return out
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -77,10 +78,12 @@ func indexFold(s, word string) int {
 	return -1
 }
 
-// word is a piece of a sentence. Code is set where it is not plain prose.
+// word is a piece of a sentence. Code is set where it is not plain prose, Whole
+// where it must stay on one line.
 type word struct {
-	Text string
-	Code bool
+	Text  string
+	Code  bool
+	Whole bool
 }
 
 // words cuts a sentence into prose and what only may stand as code: names,
@@ -95,27 +98,54 @@ func words(s string) []word {
 		}
 		out = append(out, word{Text: t})
 	}
-	for n, f := range strings.Fields(visibleUpTo(strings.ToValidUTF8(s, "\uFFFD"), maxText)) {
-		if n > 0 {
-			prose(" ")
-		}
-		lead := len(f) - len(strings.TrimLeft(f, "("))
-		core := strings.TrimRight(f[lead:], ".,;:)")
-		tail := f[lead+len(core):]
-		if core == "" || proseWord(core) && !bulletLike(f, n) {
-			prose(f)
-			continue
-		}
-		if lead > 0 {
-			prose(f[:lead])
-		}
-		out = append(out, word{Text: core, Code: true})
-		if tail != "" {
-			prose(tail)
+	s = visibleUpTo(strings.ToValidUTF8(s, "\uFFFD"), maxText)
+	plain := func(part string) {
+		for k, f := range strings.Fields(part) {
+			if k > 0 {
+				prose(" ")
+			}
+			lead := len(f) - len(strings.TrimLeft(f, "("))
+			core := strings.TrimRight(f[lead:], ".,;:)")
+			tail := f[lead+len(core):]
+			if core == "" || proseWord(core) && (len(out) > 0 || !bulletLike(f)) {
+				prose(f)
+				continue
+			}
+			if lead > 0 {
+				prose(f[:lead])
+			}
+			out = append(out, word{Text: core, Code: true})
+			if tail != "" {
+				prose(tail)
+			}
 		}
 	}
-	return out
+	// What stands between backticks, and by itself, is code as it is: a command.
+	for {
+		m := quoted.FindStringSubmatchIndex(s)
+		if m == nil {
+			plain(s)
+			return out
+		}
+		plain(s[:m[2]])
+		if len(out) > 0 {
+			prose(" ")
+		}
+		out = append(out, word{Text: strings.TrimSpace(s[m[4]:m[5]]), Code: true})
+		s = s[m[1]-(m[7]-m[6]):]
+		if tail := strings.TrimLeft(s, ".,;:)"); len(tail) < len(s) {
+			prose(s[:len(s)-len(tail)])
+			s = tail
+		}
+		if strings.TrimSpace(s) != "" {
+			prose(" ")
+		}
+	}
 }
+
+// quoted finds a quoted command: before it the start or a space, after it the
+// end, a space or the end of a clause.
+var quoted = regexp.MustCompile("(^| )`([^` ][^`]*)`($|[ .,;:)])")
 
 // proseWord says whether a word can only be read as plain text.
 func proseWord(w string) bool {
@@ -135,7 +165,8 @@ func proseWord(w string) bool {
 	return true
 }
 
-// bulletLike says whether the first word could start a list or a rule.
-func bulletLike(w string, n int) bool {
-	return n == 0 && (strings.Trim(w, "0123456789") == "." || strings.Trim(w, "0123456789") == ")" || strings.Trim(w, "-") == "")
+// bulletLike says whether a first word could start a list or a rule.
+func bulletLike(w string) bool {
+	rest := strings.Trim(w, "0123456789")
+	return rest == "." || rest == ")" || strings.Trim(w, "-") == ""
 }

@@ -22,6 +22,7 @@ type picture struct {
 	Exposed       bar // the credential worked
 	Dying         bar // contained, death not proved yet
 	Open          bool
+	HasCalls      bool
 	Markers       []marker
 	MarkerY       float64
 	Allowed       []dot
@@ -97,12 +98,12 @@ func draw(r Report, start time.Time, name string, width int, gutter float64) pic
 	y, step := 16.0, 52.0
 	above := 0.0
 	if gutter == 0 {
-		above, step = 18, 62
+		above, step = 24, 68
 	}
 	lane := func(text string) float64 {
 		at := y + above
 		if gutter == 0 {
-			p.Labels = append(p.Labels, label{0, y + 8, text})
+			p.Labels = append(p.Labels, label{0, y + 4, text})
 		} else {
 			p.Labels = append(p.Labels, label{0, at + 13, text})
 		}
@@ -111,8 +112,10 @@ func draw(r Report, start time.Time, name string, width int, gutter float64) pic
 	}
 	barY := lane("Exposed")
 	p.MarkerY = lane("Response") + 10
-	p.AllowedY = lane("Calls allowed") + 10
-	p.RefusedY = lane("Calls refused") + 10
+	if p.HasCalls = len(r.Trail.Calls) > 0; p.HasCalls {
+		p.AllowedY = lane("Calls allowed") + 10
+		p.RefusedY = lane("Calls refused") + 10
+	}
 	p.AxisY = y + 2
 	p.Height = int(p.AxisY) + 26
 

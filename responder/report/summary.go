@@ -141,7 +141,7 @@ func (b *builder) saidUse(r Report) string {
 		}
 		s += "."
 		if a := t.AfterContainment; a.total() > 0 {
-			s += fmt.Sprintf(" After the containment %d were refused and %d allowed.", a.Denied, a.Allowed)
+			s += fmt.Sprintf(" After the containment %s refused and %s allowed.", many(a.Denied), many(a.Allowed))
 		}
 		return s + b.saidComplete(t)
 	case useNone:
@@ -184,4 +184,15 @@ func foreignAddresses(t Trail) int {
 		}
 	}
 	return n
+}
+
+// many writes "none was", "1 was", "25 were".
+func many(n int) string {
+	switch n {
+	case 0:
+		return "none was"
+	case 1:
+		return "1 was"
+	}
+	return fmt.Sprintf("%d were", n)
 }
