@@ -64,8 +64,8 @@ type Config struct {
 	Source string `yaml:"-" json:"-"`
 }
 
-// Secret is a reference to a secret: exactly one of File and Env. The value
-// itself is never written in the configuration.
+// Secret is a reference to a secret: either a file or an environment variable. The
+// value itself is never written in the configuration.
 type Secret struct {
 	// File is a path whose content, without trailing white space, is the secret. It
 	// must not be readable by group or others. A relative path starts at the
