@@ -47,6 +47,7 @@ type bundle struct {
 	db  *sql.DB
 	l   *Ledger
 	dir string
+	tx  *sql.Tx // when set, everything happens in it
 }
 
 func setup(t testing.TB) *bundle {
@@ -66,12 +67,15 @@ func setup(t testing.TB) *bundle {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bundle{context.Background(), db, l, dir}
+	return &bundle{ctx: context.Background(), db: db, l: l, dir: dir}
 }
 
 // do runs f in a transaction; it rolls back when f fails.
 func (b *bundle) do(t testing.TB, f func(tx Tx) error) error {
 	t.Helper()
+	if b.tx != nil {
+		return f(sqliteTx{b.tx})
+	}
 	tx, err := b.db.Begin()
 	if err != nil {
 		t.Fatal(err)
@@ -138,10 +142,10 @@ func (b *bundle) verify(t testing.TB, since string) Report {
 
 func (b *bundle) exec(t testing.TB, text string, args ...any) {
 	t.Helper()
-	_, err := b.db.Exec(text, args...)
-	if err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
+	b.must(t, func(tx Tx) error {
+		_, err := tx.Exec(b.ctx, text, args...)
+		return err
+	})
 }
 
 func TestAppend_GoldenLeaf(t *testing.T) {

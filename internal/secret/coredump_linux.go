@@ -6,10 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DisableCoreDumps keeps the memory of this process out of core files and out
-// of reach of other processes of the same user (no ptrace, no /proc/PID/mem).
-// It cannot be taken back by children through the limit, which they inherit;
-// a child's own dumpable flag is set anew when it is executed.
+// DisableCoreDumps keeps the memory of this process out of core files and, save
+// from root, out of reach of other processes (ptrace, /proc/PID/mem). Children
+// inherit the limit; their own dumpable flag is set anew when they are executed.
+// A process that is not dumpable cannot write the uid_map of a child in a new
+// user namespace unless it is root, so start such children before.
 func DisableCoreDumps() error {
 	err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 	if err != nil {

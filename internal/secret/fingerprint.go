@@ -42,11 +42,7 @@ func (f *Fingerprinter) Fingerprint(provider, kind, id string, parts ...Value) s
 	writeField(m, []byte(kind))
 	writeField(m, []byte(id))
 	for _, p := range parts {
-		var b []byte
-		if p.b != nil {
-			b = *p.b
-		}
-		writeField(m, b)
+		writeField(m, p.bytes())
 	}
 	return hex.EncodeToString(m.Sum(nil))
 }

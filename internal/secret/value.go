@@ -28,39 +28,44 @@ const Redacted = "[redacted]"
 // Value is a secret. The zero Value is empty. It must not be compared with ==;
 // use [Value.Equal]. A Value may be copied and used concurrently until Destroy.
 type Value struct {
+	box *box
+}
+
+// box keeps the bytes two pointers away. Where a Value stands in an unexported
+// field fmt cannot call its methods, and for a verb that does not fit a pointer
+// (%s, %q) it prints what the pointer points to: then another address.
+type box struct {
 	b *[]byte
 }
 
 // New copies s into a Value.
 func New(s string) Value {
 	b := []byte(s)
-	return Value{&b}
+	return Value{&box{&b}}
 }
 
 // FromBytes copies b into a Value; the caller may zero b afterwards.
 func FromBytes(b []byte) Value {
 	c := append([]byte(nil), b...)
-	return Value{&c}
+	return Value{&box{&c}}
+}
+
+// bytes is the secret itself, not a copy; nil when there is none.
+func (v Value) bytes() []byte {
+	if v.box == nil {
+		return nil
+	}
+	return *v.box.b
 }
 
 // Reveal returns the secret. The result must not be stored or logged.
-func (v Value) Reveal() string {
-	if v.b == nil {
-		return ""
-	}
-	return string(*v.b)
-}
+func (v Value) Reveal() string { return string(v.bytes()) }
 
 // IsZero reports whether there is no secret (never set, empty or destroyed).
-func (v Value) IsZero() bool { return v.b == nil || len(*v.b) == 0 }
+func (v Value) IsZero() bool { return v.Len() == 0 }
 
 // Len is the length of the secret in bytes.
-func (v Value) Len() int {
-	if v.b == nil {
-		return 0
-	}
-	return len(*v.b)
-}
+func (v Value) Len() int { return len(v.bytes()) }
 
 // Equal compares in constant time for equal lengths.
 func (v Value) Equal(o Value) bool {
@@ -70,17 +75,17 @@ func (v Value) Equal(o Value) bool {
 	if v.Len() == 0 {
 		return true
 	}
-	return subtle.ConstantTimeCompare(*v.b, *o.b) == 1
+	return subtle.ConstantTimeCompare(v.bytes(), o.bytes()) == 1
 }
 
 // Destroy zeroes the bytes in place, best effort: copies that the runtime or
 // Reveal made are out of reach.
 func (v Value) Destroy() {
-	if v.b == nil {
+	if v.box == nil {
 		return
 	}
-	clear(*v.b)
-	*v.b = nil
+	clear(*v.box.b)
+	*v.box.b = nil
 }
 
 // String implements fmt.Stringer; it never shows the secret.

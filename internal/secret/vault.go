@@ -232,9 +232,7 @@ func encodeParts(parts map[string]Value) ([]byte, error) {
 		buf = binary.AppendUvarint(buf, uint64(len(name)))
 		buf = append(buf, name...)
 		buf = binary.AppendUvarint(buf, uint64(v.Len()))
-		if v.b != nil {
-			buf = append(buf, *v.b...)
-		}
+		buf = append(buf, v.bytes()...)
 	}
 	return buf, nil
 }
