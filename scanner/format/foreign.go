@@ -74,7 +74,7 @@ func writeSARIF(w io.Writer, r Report) error {
 		res := run.CreateResultForRule(o.Rule).
 			WithLevel(level(f.Confidence)).
 			WithMessage(sarif.NewTextMessage(message(o))).
-			AddPartialFingerprint("stanch/v1", o.Fingerprint)
+			WithPartialFingerprints(map[string]string{"stanch/v1": o.Fingerprint})
 		res.AddLocation(location(o))
 		props := sarif.NewPropertyBag()
 		props.Add("provider", o.Provider)
