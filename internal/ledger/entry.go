@@ -191,7 +191,7 @@ func (l *leaf) classify(u leafUnmapped) {
 		if l.Actor == nil {
 			l.Actor = &leafActor{leafUser{"stanch"}}
 		}
-	case "login", "delivery", "webhook":
+	case "login", "webhook":
 		l.class(3, 3002, pick(what, "succeeded", 1, "failed", 1, 99))
 		l.User = &leafUser{u.Actor}
 		l.Service = &leafName{"stanch"}
