@@ -96,7 +96,9 @@ func (s *Server) attempt(app *App, d *Delivery, delay time.Duration) {
 		s.settle(d, 0, "no webhook URL", "", 0)
 		return
 	}
-	s.flight.Go(func() {
+	s.flight.add()
+	go func() {
+		defer s.flight.done()
 		timer := time.NewTimer(delay)
 		defer timer.Stop()
 		select {
@@ -105,7 +107,7 @@ func (s *Server) attempt(app *App, d *Delivery, delay time.Duration) {
 			return
 		}
 		s.send(d)
-	})
+	}()
 }
 
 func signedHeaders(app *App, d *Delivery) map[string]string {

@@ -39,7 +39,7 @@ func (s *Server) SendInstallation(in *Installation, action string) {
 		in.Suspended = time.Time{}
 	}
 	payload := map[string]any{
-		"action": action, "installation": s.hookInstallation(in),
+		"action": action, "installation": s.installation(in),
 		"repositories": briefRepos(s.reposOf(in)), "sender": s.simpleUser(in.Account), "requester": nil,
 	}
 	s.mu.Unlock()
@@ -64,7 +64,7 @@ func (s *Server) SendInstallationRepositories(in *Installation, added, removed [
 		delete(in.Selected, r.ID)
 	}
 	payload := map[string]any{
-		"action": action, "installation": s.hookInstallation(in), "repository_selection": "selected",
+		"action": action, "installation": s.installation(in), "repository_selection": "selected",
 		"repositories_added": briefRepos(added), "repositories_removed": briefRepos(removed),
 		"sender": s.simpleUser(in.Account), "requester": nil,
 	}

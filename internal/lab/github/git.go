@@ -59,8 +59,8 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request, fullName, serv
 		h.ServeHTTP(w, r)
 		return
 	}
-	s.flight.Add(1)
-	defer s.flight.Done()
+	s.flight.add()
+	defer s.flight.done()
 	s.receive(repo, actor, tok, r, func() { h.ServeHTTP(w, r) })
 }
 

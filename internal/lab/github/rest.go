@@ -22,6 +22,7 @@ type Request struct {
 	Status    int    // 0 when the answer was withheld
 	Fault     string // misbehaviour, if any
 	UserAgent string
+	IP        string // as the client said in HeaderSourceIP, or its address
 	Note      string
 }
 
@@ -101,7 +102,7 @@ func (s *Server) routes() http.Handler {
 		if ok {
 			rec := &statusWriter{ResponseWriter: w, status: 200}
 			s.serveGit(rec, r, name, service)
-			s.logRequest(Request{Method: r.Method, Path: r.URL.Path, Status: rec.status, UserAgent: r.UserAgent()})
+			s.logRequest(Request{Method: r.Method, Path: r.URL.Path, Status: rec.status, UserAgent: r.UserAgent(), IP: sourceIP(r)})
 			return
 		}
 		if path, enterprise := strings.CutPrefix(r.URL.Path, "/api/v3"); enterprise {
@@ -134,7 +135,7 @@ func (s *Server) serveREST(rest http.Handler) http.Handler {
 		w.Header().Set("X-GitHub-Request-Id", id)
 		w.Header().Set("X-GitHub-Media-Type", "github.v3; format=json")
 		w.Header().Set("Server", "github.com")
-		log := Request{At: s.now(), ID: id, Method: r.Method, Path: r.URL.Path, UserAgent: r.UserAgent()}
+		log := Request{At: s.now(), ID: id, Method: r.Method, Path: r.URL.Path, UserAgent: r.UserAgent(), IP: sourceIP(r)}
 		defer func() { s.logRequest(log) }()
 		if r.UserAgent() == "" {
 			log.Status = http.StatusForbidden

@@ -33,13 +33,18 @@ type AuditEvent struct {
 	Repo        *Repo
 }
 
+func sourceIP(r *http.Request) string {
+	if said := net.ParseIP(r.Header.Get(HeaderSourceIP)); said != nil {
+		return said.String()
+	}
+	ip, _, _ := net.SplitHostPort(r.RemoteAddr)
+	return ip
+}
+
 // recordUse writes what a token did into the log of each organisation that it
 // concerns: the repository's owner, or those that the token's owner belongs to.
 func (s *Server) recordUse(r *http.Request, t *token, action string, repo *Repo) {
-	ip, _, _ := net.SplitHostPort(r.RemoteAddr)
-	if said := net.ParseIP(r.Header.Get(HeaderSourceIP)); said != nil {
-		ip = said.String()
-	}
+	ip := sourceIP(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := AuditEvent{

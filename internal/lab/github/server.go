@@ -73,7 +73,7 @@ type Server struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 
-	flight sync.WaitGroup // deliveries and pushes under way
+	flight flight // deliveries and pushes under way
 
 	mu         sync.Mutex
 	rng        *rand.Rand
@@ -148,7 +148,7 @@ func Start(o Options) (*Server, error) {
 func (s *Server) Close() {
 	s.stop()
 	_ = s.http.Close()
-	s.flight.Wait()
+	<-s.flight.idle()
 	s.client.CloseIdleConnections()
 	if s.ownDir {
 		_ = os.RemoveAll(s.dir)
@@ -166,17 +166,51 @@ func (s *Server) EnterpriseAPIURL() string { return s.url + "/api/v3" }
 
 // Wait returns when no push is being processed and no delivery is under way.
 func (s *Server) Wait(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		s.flight.Wait()
-		close(done)
-	}()
 	select {
-	case <-done:
+	case <-s.flight.idle():
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// flight counts what is under way. Unlike sync.WaitGroup it may be waited for
+// while the count rises from zero.
+type flight struct {
+	mu      sync.Mutex
+	n       int
+	waiters []chan struct{}
+}
+
+func (f *flight) add() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.n++
+}
+
+func (f *flight) done() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.n--
+	if f.n == 0 {
+		for _, w := range f.waiters {
+			close(w)
+		}
+		f.waiters = nil
+	}
+}
+
+// idle returns a channel that is closed when nothing is under way.
+func (f *flight) idle() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := make(chan struct{})
+	if f.n == 0 {
+		close(w)
+	} else {
+		f.waiters = append(f.waiters, w)
+	}
+	return w
 }
 
 func (s *Server) now() time.Time { return s.opts.Now().UTC() }

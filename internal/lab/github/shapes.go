@@ -107,7 +107,7 @@ func (s *Server) repository(r *Repo) map[string]any {
 		"clone_url": r.CloneURL, "svn_url": html, "homepage": nil, "size": 0, "stargazers_count": 0, "watchers_count": 0,
 		"language": nil, "has_issues": true, "has_projects": true, "has_downloads": true, "has_wiki": true, "has_pages": false,
 		"has_discussions": false, "forks_count": 0, "mirror_url": nil, "archived": false, "disabled": false, "open_issues_count": 0,
-		"license": nil, "allow_forking": true, "is_template": false, "web_commit_signoff_required": false, "topics": []string{},
+		"license": nil, "allow_forking": true, "is_template": false, "web_commit_signoff_required": false, "topics": []string{}, "custom_properties": map[string]any{},
 		"visibility": visibility, "forks": 0, "open_issues": 0, "watchers": 0, "default_branch": r.DefaultBranch,
 	}
 	for line := range strings.Lines(repoLinks) {
@@ -176,13 +176,6 @@ func (s *Server) installation(in *Installation) map[string]any {
 		"single_file_name": nil, "has_multiple_single_files": false, "single_file_paths": []string{},
 		"suspended_by": by, "suspended_at": suspended,
 	}
-}
-
-// hookInstallation is an installation as webhooks show it.
-func (s *Server) hookInstallation(in *Installation) map[string]any {
-	m := s.installation(in)
-	m["created_at"], m["updated_at"] = in.created.Unix(), in.created.Unix()
-	return m
 }
 
 func (s *Server) app(a *App) map[string]any {
