@@ -156,3 +156,37 @@ func (t *Tx) AddScan(ctx context.Context, s Scan) error {
 	_, err = t.Exec(ctx, "UPDATE repositories SET last_scan_at = $2 WHERE full_name = $1", s.Repository, Micros(s.DoneAt))
 	return err
 }
+
+// RepositoryByName reads a repository by owner/name.
+func (t *Tx) RepositoryByName(ctx context.Context, name string) (Repository, error) {
+	var r Repository
+	var visibility string
+	var pushed int64
+	err := t.QueryRow(ctx, `SELECT id, full_name, installation, visibility, default_branch, last_push_at FROM repositories WHERE full_name = $1
+ ORDER BY updated_at DESC LIMIT 1`, name).Scan(&r.ID, &r.FullName, &r.Installation, &visibility, &r.DefaultBranch, &pushed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Repository{}, fmt.Errorf("repository %s: %w", name, ErrNotFound)
+	}
+	r.Visibility, r.LastPushAt = incident.Visibility(visibility), Time(pushed)
+	return r, err
+}
+
+// Installations gives the active installations by account.
+func (t *Tx) Installations(ctx context.Context) (map[string]int64, error) {
+	rows, err := t.Query(ctx, "SELECT account, id FROM installations WHERE state = 'active' ORDER BY id")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := map[string]int64{}
+	for rows.Next() {
+		var account string
+		var id int64
+		err := rows.Scan(&account, &id)
+		if err != nil {
+			return nil, err
+		}
+		out[account] = id
+	}
+	return out, rows.Err()
+}

@@ -203,11 +203,15 @@ func (t *Tx) ActsSince(ctx context.Context, account string, since time.Time) (in
 	return n, err
 }
 
-// VerdictsSince counts identify steps of a provider that began after since.
-func (t *Tx) VerdictsSince(ctx context.Context, provider string, since time.Time) (int, error) {
+// VerdictsSince counts identify steps of a provider that began after since, for
+// credentials that were seen in a repository and pushed by a person; "" means any.
+func (t *Tx) VerdictsSince(ctx context.Context, provider, repository, pusher string, since time.Time) (int, error) {
 	var n int
 	err := t.QueryRow(ctx, `SELECT count(*) FROM steps JOIN incidents ON incidents.id = steps.incident_id
- WHERE incidents.provider = $1 AND steps.name = 'identify' AND steps.started_at >= $2`, provider, Micros(since)).Scan(&n)
+ WHERE steps.name = 'identify' AND steps.started_at >= $1 AND incidents.provider = $2
+ AND ($3 = '' OR EXISTS (SELECT 1 FROM sightings s WHERE s.incident_id = incidents.id AND s.repository = $3))
+ AND ($4 = '' OR EXISTS (SELECT 1 FROM sightings s WHERE s.incident_id = incidents.id AND s.pusher = $4))`,
+		Micros(since), provider, repository, pusher).Scan(&n)
 	return n, err
 }
 

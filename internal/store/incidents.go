@@ -16,7 +16,7 @@ import (
 var ErrNotFound = errors.New("not found")
 
 const incidentColumns = `id, fingerprint, provider, kind, public_id, account, title, severity, severity_why, state, mode, round,
- verdict, verdict_why, class, confidence, facts, reference, exposed_at, exposed_from, opened_at, verdict_at,
+ verdict, verdict_why, class, confidence, facts, reference, exposed_at, exposed_from, received_at, opened_at, verdict_at,
  contained_at, proved_at, aware_at, closed_at, updated_at`
 
 // InsertIncident adds an incident unless one for the same fingerprint exists;
@@ -27,10 +27,10 @@ func (t *Tx) InsertIncident(ctx context.Context, i incident.Incident) (bool, err
 		return false, err
 	}
 	n, err := t.Exec(ctx, `INSERT INTO incidents (`+incidentColumns+`)
- VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27)
- ON CONFLICT (fingerprint) DO NOTHING`,
+ VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28)
+ ON CONFLICT DO NOTHING`,
 		i.ID, i.Fingerprint, i.Provider, i.Kind, i.PublicID, i.Account, i.Title, i.Severity, i.SeverityWhy, string(i.State), string(i.Mode), i.Round,
-		i.Verdict, i.VerdictWhy, i.Class, i.Confidence, string(facts), i.Reference, Micros(i.ExposedAt), i.ExposedFrom, Micros(i.OpenedAt), Micros(i.VerdictAt),
+		i.Verdict, i.VerdictWhy, i.Class, i.Confidence, string(facts), i.Reference, Micros(i.ExposedAt), i.ExposedFrom, Micros(i.ReceivedAt), Micros(i.OpenedAt), Micros(i.VerdictAt),
 		Micros(i.ContainedAt), Micros(i.ProvedAt), Micros(i.AwareAt), Micros(i.ClosedAt), Micros(i.UpdatedAt))
 	if err != nil {
 		return false, fmt.Errorf("insert incident: %w", err)
@@ -159,9 +159,9 @@ func scanIncidents(rows *sql.Rows) ([]incident.Incident, error) {
 func scanIncident(row interface{ Scan(...any) error }) (incident.Incident, error) {
 	var i incident.Incident
 	var state, mode, facts string
-	var exposed, opened, verdict, contained, proved, aware, closed, updated int64
+	var exposed, received, opened, verdict, contained, proved, aware, closed, updated int64
 	err := row.Scan(&i.ID, &i.Fingerprint, &i.Provider, &i.Kind, &i.PublicID, &i.Account, &i.Title, &i.Severity, &i.SeverityWhy, &state, &mode, &i.Round,
-		&i.Verdict, &i.VerdictWhy, &i.Class, &i.Confidence, &facts, &i.Reference, &exposed, &i.ExposedFrom, &opened, &verdict,
+		&i.Verdict, &i.VerdictWhy, &i.Class, &i.Confidence, &facts, &i.Reference, &exposed, &i.ExposedFrom, &received, &opened, &verdict,
 		&contained, &proved, &aware, &closed, &updated)
 	if err != nil {
 		return incident.Incident{}, err
@@ -171,6 +171,7 @@ func scanIncident(row interface{ Scan(...any) error }) (incident.Incident, error
 		return incident.Incident{}, fmt.Errorf("facts of incident %s: %w", i.ID, err)
 	}
 	i.State, i.Mode = incident.State(state), incident.Mode(mode)
+	i.ReceivedAt = Time(received)
 	i.ExposedAt, i.OpenedAt, i.VerdictAt, i.ContainedAt = Time(exposed), Time(opened), Time(verdict), Time(contained)
 	i.ProvedAt, i.AwareAt, i.ClosedAt, i.UpdatedAt = Time(proved), Time(aware), Time(closed), Time(updated)
 	return i, nil
@@ -233,4 +234,29 @@ func (t *Tx) Secret(ctx context.Context, id string) (wrappedKey, ciphertext []by
 func (t *Tx) DestroySecret(ctx context.Context, id string) (bool, error) {
 	n, err := t.Exec(ctx, "DELETE FROM incident_secrets WHERE incident_id = $1", id)
 	return n > 0, err
+}
+
+// AddLedgerRef remembers that a ledger entry speaks of an incident.
+func (t *Tx) AddLedgerRef(ctx context.Context, id string, index int64) error {
+	_, err := t.Exec(ctx, "INSERT INTO ledger_incidents (incident_id, idx) VALUES ($1, $2) ON CONFLICT DO NOTHING", id, index)
+	return err
+}
+
+// LedgerRefs lists the ledger entries that speak of an incident, oldest first.
+func (t *Tx) LedgerRefs(ctx context.Context, id string) ([]int64, error) {
+	rows, err := t.Query(ctx, "SELECT idx FROM ledger_incidents WHERE incident_id = $1 ORDER BY idx", id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []int64
+	for rows.Next() {
+		var n int64
+		err := rows.Scan(&n)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+	}
+	return out, rows.Err()
 }

@@ -37,6 +37,10 @@ type Subject struct {
 	ExposedAt  time.Time
 }
 
+// CandidatePart names the n-th value (from 2) of a part whose value is not
+// certain, in [Subject.Parts]; the nearest one has the part's plain name.
+func CandidatePart(part string, n int) string { return fmt.Sprintf("%s.%d", part, n) }
+
 // Effect is what an act did.
 type Effect struct {
 	// Already is true when the provider was in the wanted state before this call.

@@ -54,6 +54,7 @@ type Incident struct {
 	Reference   string            // delivery id, "respond", "sweep" ...: what opened it
 	ExposedAt   time.Time         // when the bytes became public, or reached the host
 	ExposedFrom string            // the source of ExposedAt ("push event", "public event", ...)
+	ReceivedAt  time.Time         // when we were told (the delivery arrived)
 	OpenedAt    time.Time
 	VerdictAt   time.Time
 	ContainedAt time.Time
@@ -171,4 +172,13 @@ type Approval struct {
 	By         string
 	DecidedAt  time.Time
 	Reason     string
+}
+
+// Final reports whether nothing more happens by itself to an incident in this state.
+func (s State) Final() bool {
+	switch s {
+	case StateOpen, StateVerified, StateWaiting, StateContaining, StateContained:
+		return false
+	}
+	return true
 }

@@ -77,6 +77,7 @@ CREATE TABLE incidents (
   reference    TEXT NOT NULL,
   exposed_at   BIGINT NOT NULL,
   exposed_from TEXT NOT NULL,
+  received_at  BIGINT NOT NULL,
   opened_at    BIGINT NOT NULL,
   verdict_at   BIGINT NOT NULL DEFAULT 0,
   contained_at BIGINT NOT NULL DEFAULT 0,
@@ -145,6 +146,7 @@ CREATE TABLE steps (
   error       TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (incident_id, round, name)
 );
+CREATE INDEX steps_started ON steps (name, started_at);
 
 CREATE TABLE actions (
   incident_id TEXT NOT NULL REFERENCES incidents (id) ON DELETE CASCADE,
@@ -226,6 +228,12 @@ CREATE TABLE ledger_hashes (
   idx  BIGINT PRIMARY KEY,
   hash BYTEA NOT NULL
 );
+-- Which entries speak of which incident, so that a report can name them.
+CREATE TABLE ledger_incidents (
+  incident_id TEXT NOT NULL,
+  idx         BIGINT NOT NULL,
+  PRIMARY KEY (incident_id, idx)
+);
 CREATE TABLE ledger_checkpoints (
   size BIGINT PRIMARY KEY,
   at   BIGINT NOT NULL,
@@ -235,6 +243,7 @@ CREATE TABLE ledger_checkpoints (
 -- +goose Down
 DROP TABLE ledger_checkpoints;
 DROP TABLE ledger_hashes;
+DROP TABLE ledger_incidents;
 DROP TABLE ledger_entries;
 DROP TABLE reports;
 DROP TABLE trail_coverage;

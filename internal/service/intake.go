@@ -1,0 +1,57 @@
+package service
+
+import (
+	"context"
+
+	"stanch/internal/githubapp"
+	"stanch/internal/store"
+	"stanch/internal/work"
+)
+
+// deliveryArgs names a delivery to be handled.
+type deliveryArgs struct {
+	GUID string `json:"guid"`
+}
+
+func (deliveryArgs) Kind() string { return "delivery" }
+
+// historyArgs asks for the whole history of a repository to be scanned.
+type historyArgs struct {
+	Installation int64  `json:"installation"`
+	Owner        string `json:"owner"`
+	Name         string `json:"name"`
+	Reference    string `json:"reference"` // delivery id or "sweep"
+	Reason       string `json:"reason"`    // public or sweep
+}
+
+func (historyArgs) Kind() string { return "history" }
+
+// Accept implements [githubapp.Intake]: the delivery row and its job are one
+// transaction; a delivery whose id or body is known changes nothing.
+func (s *Service) Accept(ctx context.Context, d githubapp.Delivery) (bool, error) {
+	isNew := false
+	err := s.DB.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+		var err error
+		isNew, err = tx.InsertDelivery(ctx, store.Delivery{
+			GUID: d.GUID, Event: d.Event, Action: d.Action, BodySHA256: d.BodySHA256, Installation: d.Installation,
+			Repository: repositoryOf(d.Normal), SourceIP: d.SourceIP, Payload: d.Payload, ReceivedAt: d.ReceivedAt,
+		})
+		if err != nil || !isNew {
+			return err
+		}
+		return s.Jobs.Enqueue(ctx, tx, deliveryArgs{d.GUID}, work.Options{})
+	})
+	return isNew && err == nil, err
+}
+
+func repositoryOf(e githubapp.Event) string {
+	switch e := e.(type) {
+	case *githubapp.Push:
+		return e.Repository.FullName
+	case *githubapp.Public:
+		return e.Repository.FullName
+	case *githubapp.SecretScanningAlert:
+		return e.Repository.FullName
+	}
+	return ""
+}
