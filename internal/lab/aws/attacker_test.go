@@ -11,9 +11,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 )
 
-// The race runs ten times as fast as the real one: a lag of 400 ms for 4 s, an
+// The race runs ten times as fast as the real one: a lag of 500 ms for 5 s, an
 // attacker every 50 ms for 0.5 s.
-const raceLag = 400 * time.Millisecond
+const raceLag = 500 * time.Millisecond
 
 // attack starts an attacker and returns after its first whole round.
 func attack(t *testing.T, s *Server, o AttackerOptions) *Attacker {
@@ -128,4 +128,28 @@ func TestInactiveKeyLeavesTheSession(t *testing.T) {
 		PolicyDocument: denyBefore(time.Now().Add(time.Second))})
 	want(t, "revoke", err, "")
 	eventually(t, "session is dead", func() bool { return a.Report().RefusedSince > 10 })
+}
+
+// Held down, the leaked key is dead, but a backdoor that was made before goes on
+// and undoes the denies; when it is contained too, the attacker is out.
+func TestBackdoorOutlivesTheHold(t *testing.T) {
+	s, o := start(t, Options{EnforcementLag: span(50 * time.Millisecond)})
+	us := responder(t, s, o)
+	a := attack(t, s, AttackerOptions{Key: o.Key, Backdoor: true, FightBack: true})
+	eventually(t, "backdoor in use", func() bool { return len(a.Report().ByCredential) > 1 })
+	setStatus(t, us, o, types.StatusTypeInactive)
+	eventually(t, "re-activation by the backdoor", func() bool { return s.CountTransitions(o.Key.ID, "Inactive", "Active") > 0 })
+
+	name := aws.String(backdoorUser)
+	keys, err := us.iam.ListAccessKeys(t.Context(), &iam.ListAccessKeysInput{UserName: name})
+	want(t, "list", err, "")
+	for range 8 {
+		setStatus(t, us, o, types.StatusTypeInactive)
+		for _, k := range keys.AccessKeyMetadata {
+			_, err = us.iam.UpdateAccessKey(t.Context(), &iam.UpdateAccessKeyInput{UserName: name, AccessKeyId: k.AccessKeyId, Status: types.StatusTypeInactive})
+			want(t, "contain the backdoor", err, "")
+		}
+		pause(t.Context(), 25*time.Millisecond)
+	}
+	eventually(t, "attacker is out", func() bool { return a.Report().RefusedSince > 15 })
 }

@@ -80,7 +80,8 @@ func (c *call) parseJSON(body []byte) *apiError {
 func (c *call) authenticate(r *http.Request, body []byte, sig signature) *apiError {
 	invalid := fail(http.StatusForbidden, "InvalidClientTokenId", "The security token included in the request is invalid.")
 	c.who = &principal{keyID: sig.keyID}
-	if !slices.Contains(c.s.regions, sig.region) && sig.region != "aws-global" {
+	global := sig.region == "aws-global" && (sig.service == "iam" || sig.service == "sts")
+	if !slices.Contains(c.s.regions, sig.region) && !global {
 		return invalid
 	}
 	p := &principal{keyID: sig.keyID}
@@ -104,7 +105,16 @@ func (c *call) authenticate(r *http.Request, body []byte, sig signature) *apiErr
 	}
 	refusal := sig.check(r, body, secretKey, c.now)
 	if refusal != nil {
+		if refusal.code == "SignatureDoesNotMatch" && p.key != nil {
+			c.s.wrong[sig.keyID] = c.now
+		}
 		return refusal
+	}
+	if c.operation == "GetCallerIdentity" {
+		refusal = c.s.staleSecret(sig.keyID, c.now)
+		if refusal != nil {
+			return refusal
+		}
 	}
 	if p.session != nil && c.now.After(p.session.expires) {
 		return fail(http.StatusForbidden, "ExpiredToken", "The security token included in the request is expired")

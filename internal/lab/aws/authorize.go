@@ -151,7 +151,7 @@ func (c *call) context(resource string) map[string][]string {
 	x := map[string][]string{
 		"aws:currenttime":      {c.now.Format(time.RFC3339)},
 		"aws:epochtime":        {strconv.FormatInt(c.now.Unix(), 10)},
-		"aws:securetransport":  {"true"},
+		"aws:securetransport":  {"true"}, // as if over TLS
 		"aws:sourceip":         {c.sourceIP},
 		"aws:useragent":        {c.userAgent},
 		"aws:requestedregion":  {c.logRegion},

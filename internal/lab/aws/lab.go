@@ -100,6 +100,7 @@ type Server struct {
 	primary  *account
 	keys     map[string]*accessKey // every key ever made
 	sessions map[string]*session
+	wrong    map[string]time.Time // last wrong secret by key id
 	requests []Request
 	changes  []Transition
 	pageKey  []byte
@@ -128,6 +129,7 @@ func Start(o Options) (*Server, error) {
 		opts: o, regions: slices.Clone(o.Regions), done: make(chan struct{}),
 		rng:      rand.New(rand.NewPCG(uint64(o.Seed), 0x5354414e4348)),
 		accounts: map[string]*account{}, keys: map[string]*accessKey{}, sessions: map[string]*session{},
+		wrong:   map[string]time.Time{},
 		pageKey: make([]byte, 32),
 	}
 	fill(s.pageKey, s.rng)

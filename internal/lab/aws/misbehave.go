@@ -1,6 +1,9 @@
 package labaws
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // Faults are the chances, 0 to 1, with which a request goes wrong.
 type Faults struct {
@@ -8,10 +11,27 @@ type Faults struct {
 	Fail     float64 // refused with a 5xx, nothing done
 	Lost     float64 // done, but the connection is cut instead of an answer
 	Conflict float64 // an IAM write is refused with 409, nothing done
+	// StaleSecret repeats what others measured on AWS: within 5 s after a wrong
+	// secret for an id, the first GetCallerIdentity with the right one is refused
+	// with SignatureDoesNotMatch too; sent again, it works.
+	StaleSecret bool
 }
 
-// DefaultFaults are 5 % throttled, 5 % 5xx, 2 % lost and 1 % conflicts.
-func DefaultFaults() Faults { return Faults{Throttle: 0.05, Fail: 0.05, Lost: 0.02, Conflict: 0.01} }
+// DefaultFaults are 5 % throttled, 5 % 5xx, 2 % lost, 1 % conflicts and stale secrets.
+func DefaultFaults() Faults {
+	return Faults{Throttle: 0.05, Fail: 0.05, Lost: 0.02, Conflict: 0.01, StaleSecret: true}
+}
+
+const staleFor = 5 * time.Second
+
+func (s *Server) staleSecret(keyID string, now time.Time) *apiError {
+	at, ok := s.wrong[keyID]
+	delete(s.wrong, keyID)
+	if ok && s.opts.Misbehave && s.opts.Faults.StaleSecret && now.Sub(at) < staleFor {
+		return wrongSignature()
+	}
+	return nil
+}
 
 type fault int
 

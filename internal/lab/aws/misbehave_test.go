@@ -78,3 +78,13 @@ func TestConflictsHitWritesAlone(t *testing.T) {
 	}
 	want(t, "read", listUsersCall(t.Context(), c), "")
 }
+
+func TestStaleSecret(t *testing.T) {
+	s, o := start(t, Options{Misbehave: true, Faults: &Faults{StaleSecret: true}})
+	right := connect(t, s, o.Key, "us-east-1")
+	wrong := connect(t, s, Key{ID: o.Key.ID, Secret: o.Stanch.Secret}, "us-east-1")
+	want(t, "right", identify(t.Context(), right), "")
+	want(t, "wrong", identify(t.Context(), wrong), "SignatureDoesNotMatch")
+	want(t, "right, just after a wrong one", identify(t.Context(), right), "SignatureDoesNotMatch")
+	want(t, "right, sent again", identify(t.Context(), right), "")
+}

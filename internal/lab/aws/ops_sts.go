@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -112,7 +113,7 @@ func (c *call) sessionPolicies() (docs []*policy.Document, given bool, refusal *
 		docs, given = append(docs, d), true
 	}
 	for i := range 10 {
-		arn := c.form.Get("PolicyArns.member." + string(rune('1'+i)) + ".arn")
+		arn := c.form.Get("PolicyArns.member." + strconv.Itoa(i+1) + ".arn")
 		if arn == "" {
 			break
 		}

@@ -90,10 +90,14 @@ func readSignature(r *http.Request) (signature, *apiError) {
 	return s, nil
 }
 
+func wrongSignature() *apiError {
+	return fail(http.StatusForbidden, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided. "+
+		"Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
+}
+
 // check recomputes the signature with the secret.
 func (s signature) check(r *http.Request, body []byte, secret string, now time.Time) *apiError {
-	mismatch := fail(http.StatusForbidden, "SignatureDoesNotMatch",
-		"The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
+	mismatch := wrongSignature()
 	if !slices.IsSorted(s.signed) || !slices.Contains(s.signed, "host") {
 		return mismatch
 	}

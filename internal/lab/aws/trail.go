@@ -3,6 +3,7 @@ package labaws
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -247,6 +248,40 @@ func (s *Server) ImportEvents(region string, events []json.RawMessage) error {
 		sh.events = append(sh.events, e)
 	}
 	return nil
+}
+
+// ShiftEvents moves the times of recorded events so that the newest happened at
+// newest; the distances between them stay. Everything else is kept.
+func ShiftEvents(events []json.RawMessage, newest time.Time) ([]json.RawMessage, error) {
+	var last time.Time
+	for i, raw := range events {
+		e, err := parseEvent(raw)
+		if err != nil {
+			return nil, fmt.Errorf("shift event %d: %w", i, err)
+		}
+		if e.at.After(last) {
+			last = e.at
+		}
+	}
+	var out []json.RawMessage
+	for i, raw := range events {
+		var record map[string]json.RawMessage
+		err := json.Unmarshal(raw, &record)
+		if err != nil {
+			return nil, fmt.Errorf("shift event %d: %w", i, err)
+		}
+		e, err := parseEvent(raw)
+		if err != nil {
+			return nil, fmt.Errorf("shift event %d: %w", i, err)
+		}
+		record["eventTime"] = json.RawMessage(strconv.Quote(e.at.Add(newest.Sub(last)).UTC().Format("2006-01-02T15:04:05Z")))
+		moved, err := json.Marshal(record)
+		if err != nil {
+			return nil, fmt.Errorf("shift event %d: %w", i, err)
+		}
+		out = append(out, moved)
+	}
+	return out, nil
 }
 
 // Records returns every record of an account's Region as CloudTrail would keep

@@ -261,6 +261,20 @@ func TestImportedEventsAreServed(t *testing.T) {
 	if !json.Valid([]byte(*out.Events[0].CloudTrailEvent)) || out.Events[0].AccessKeyId == nil {
 		t.Error("event without its record or key id")
 	}
+	newest := time.Now().Add(-time.Minute).Truncate(time.Second)
+	moved, err := ShiftEvents(events, newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.ImportEvents("eu-north-1", moved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recent := &cloudtrail.LookupEventsInput{StartTime: aws.Time(newest.Add(-time.Hour))}
+	out, err = connect(t, s, assume(t, s, o), "eu-north-1").trail.LookupEvents(t.Context(), recent)
+	if err != nil || len(out.Events) != len(events) || !out.Events[0].EventTime.Equal(newest) {
+		t.Errorf("moved events: %d of %d, %v", len(out.Events), len(events), err)
+	}
 	err = s.ImportEvents("mars-north-1", events)
 	if err == nil {
 		t.Error("Region that is not enabled was taken")
