@@ -75,6 +75,13 @@ func parse(file []byte, name string) (doc *document, problems []Problem) {
 		}
 		bad(tk, "unknown-field", fmt.Sprintf("unknown field %.60q", key), hint)
 	})
+	n := len(problems)
+	durations(root, reflect.TypeFor[Playbook](), func(tk *token.Token, err error) {
+		bad(tk, "yaml", err.Error(), "")
+	})
+	if len(problems) > n {
+		return nil, problems
+	}
 	doc = &document{name: name, root: root}
 	err = yaml.NodeToValue(root, &doc.pb)
 	if err != nil {
@@ -139,6 +146,41 @@ func unknown(n ast.Node, t reflect.Type, report func(*token.Token, string, []str
 				continue
 			}
 			unknown(kv.Value, ft, report)
+		}
+	}
+}
+
+// durations reports every duration that cannot be read: the YAML library gives
+// no place for what a text unmarshaler refuses.
+func durations(n ast.Node, t reflect.Type, report func(*token.Token, error)) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch {
+	case t == reflect.TypeFor[Duration]():
+		tk := n.GetToken()
+		if tk == nil {
+			return
+		}
+		var d Duration
+		err := d.UnmarshalText([]byte(tk.Value))
+		if err != nil {
+			report(tk, err)
+		}
+	case t.Kind() == reflect.Slice:
+		if seq, ok := n.(*ast.SequenceNode); ok {
+			for _, v := range seq.Values {
+				durations(v, t.Elem(), report)
+			}
+		}
+	case t.Kind() == reflect.Struct:
+		for _, kv := range entries(n) {
+			for i := range t.NumField() {
+				name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+				if name != "-" && name == keyText(kv) {
+					durations(kv.Value, t.Field(i).Type, report)
+				}
+			}
 		}
 	}
 }
