@@ -99,6 +99,12 @@ var secretShapes = regexp.MustCompile(strings.Join([]string{
 	`\bFwoGZXIvYXdz[A-Za-z0-9/+=]{20,}`,
 }, "|"))
 
+// secretMarks are what every one of secretShapes contains: most text has none of
+// them and needs no regular expression.
+var secretMarks = []string{
+	"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "k_live_", "npm_", "pypi-", "sk-", "AIza", "eyJ", "PRIVATE KEY", "IQoJb3JpZ2lu", "FwoGZXIvYXdz",
+}
+
 // keyLike is as long as an AWS secret access key; whether it is one its entropy says.
 var keyLike = regexp.MustCompile(`[A-Za-z0-9/+]{40,}`)
 
@@ -106,7 +112,15 @@ func maskSecrets(s string) string {
 	if len(s) < 20 {
 		return s
 	}
-	s = secretShapes.ReplaceAllString(s, masked)
+	for _, m := range secretMarks {
+		if strings.Contains(s, m) {
+			s = secretShapes.ReplaceAllString(s, masked)
+			break
+		}
+	}
+	if len(s) < 40 {
+		return s
+	}
 	return keyLike.ReplaceAllStringFunc(s, func(m string) string {
 		for n := 0; n+40 <= len(m); n++ {
 			// A slash may be a part of the key or of the path around it.

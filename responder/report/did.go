@@ -120,9 +120,15 @@ func pickCalls(calls []trail.Event) ([]Call, int) {
 		slices.SortStableFunc(order, func(a, b int) int {
 			return severityRank(calls[b].Severity) - severityRank(calls[a].Severity)
 		})
-		order = append(order[:maxCalls-2], 0, len(calls)-1)
+		// Filled up by rank; the first and the last are in any case kept.
+		chosen := []int{0, len(calls) - 1}
+		for _, n := range order {
+			if n != 0 && n != len(calls)-1 && len(chosen) < maxCalls {
+				chosen = append(chosen, n)
+			}
+		}
+		order = chosen
 		slices.Sort(order)
-		order = slices.Compact(order)
 		keep = nil
 		for _, n := range order {
 			keep = append(keep, calls[n])
