@@ -2,6 +2,7 @@ package labaws
 
 import (
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,14 +14,19 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// FuzzOperations gives hostile parameters to every operation, as every kind of
-// principal: nothing panics, and every answer can be rendered and recorded.
-func FuzzOperations(f *testing.F) {
+// hostile gives parameters to operations without a client in between.
+type hostile struct {
+	s   *Server
+	who []*principal
+	all []string
+}
+
+func newHostile(f testing.TB) hostile {
 	s, err := Start(Options{EnforcementLag: &Span{}, TrailDelay: &Span{}})
 	if err != nil {
 		f.Fatal(err)
 	}
-	defer s.Close()
+	f.Cleanup(func() { _ = s.Close() })
 	o, err := s.Seed()
 	if err != nil {
 		f.Fatal(err)
@@ -32,52 +38,83 @@ func FuzzOperations(f *testing.F) {
 	a := s.primary
 	u, r := a.users[SeedUser], a.roles[fold(SeedRole)]
 	r.attached.set(adminARN, &struct{}{}, time.Time{})
-	who := []*principal{
+	return hostile{s, []*principal{
 		{keyID: o.Key.ID, account: a, key: s.keys[o.Key.ID], user: u},
 		{keyID: root.ID, account: a, key: s.keys[root.ID]},
 		{keyID: "ASIA1", account: a, role: r, session: &session{kind: roleSession, role: r, account: a, name: "x"}},
 		{keyID: "ASIA2", account: a, user: u, session: &session{kind: federatedSession, user: u, account: a, name: "x"}},
 		{keyID: "ASIA3", account: a, user: u, session: &session{kind: userSession, user: u, account: a}},
+	}, slices.Sorted(maps.Keys(operations))}
+}
+
+// try runs one operation: nothing panics, and the answer can be rendered and recorded.
+func (h hostile) try(t *testing.T, index, who int, body string) {
+	name := h.all[abs(index)%len(h.all)]
+	service, op, _ := strings.Cut(name, ":")
+	form, err := url.ParseQuery(body)
+	if err != nil {
+		return
 	}
-	all := slices.Sorted(maps.Keys(operations))
-	for i := range all {
-		for p := range who {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	c := &call{s: h.s, now: time.Now(), requestID: "r", service: service, region: "us-east-1", logRegion: "us-east-1", operation: op, form: form}
+	c.who = h.who[abs(who)%len(h.who)]
+	switch service {
+	case "cloudtrail", "secretsmanager", "account":
+		_ = c.parseJSON([]byte(body))
+	case "s3":
+		c.path = []string{form.Get("b"), form.Get("k")}
+	}
+	refusal := c.authorize(operations[name])
+	var result reply
+	if refusal == nil {
+		result, refusal = operations[name].run(c)
+	}
+	answer := c.render(result, refusal)
+	if len(answer.body) == 0 {
+		t.Errorf("%s: empty answer", name)
+	}
+	h.s.record(c, result, refusal)
+	for _, sh := range h.s.primary.shards {
+		sh.events = nil
+	}
+}
+
+// FuzzOperations gives hostile parameters to every operation, as every kind of principal.
+func FuzzOperations(f *testing.F) {
+	h := newHostile(f)
+	for i := range h.all {
+		for p := range h.who {
 			f.Add(i, p, "")
 			f.Add(i, p, "UserName=alice&PolicyName=p&PolicyArn="+denyAllARN+"&RoleName=x&RoleArn=a&Status=Active&Name=ab&DurationSeconds=900&MaxItems=1&Marker=AAAA&Tags.member.1.Key=k&Filter.member.1=User")
 		}
 	}
 	f.Add(0, 0, "PolicyDocument=%7B%22Version%22%3A%222012-10-17%22%7D&A.member.1.b=c&A.member=d&A=e&.=&..=&=")
-	f.Fuzz(func(t *testing.T, index, principal int, body string) {
-		name := all[abs(index)%len(all)]
-		service, op, _ := strings.Cut(name, ":")
-		form, err := url.ParseQuery(body)
-		if err != nil {
-			return
+	f.Fuzz(func(t *testing.T, index, principal int, body string) { h.try(t, index, principal, body) })
+}
+
+// TestRandomParameters mixes parameters that some operation understands: 20,000 calls.
+func TestRandomParameters(t *testing.T) {
+	h := newHostile(t)
+	rng := rand.New(rand.NewPCG(3, 3))
+	names := []string{"UserName", "RoleName", "GroupName", "PolicyName", "PolicyArn", "PermissionsBoundary", "AccessKeyId", "Status", "Path", "Name",
+		"DurationSeconds", "MaxItems", "Marker", "RoleArn", "RoleSessionName", "ExternalId", "PolicyDocument", "AssumeRolePolicyDocument", "Policy",
+		"Tags.member.1.Key", "Tags.member.1.Value", "Tags.member", "Tags", "TagKeys.member.1", "Filter.member.1", "VersionId", "Password", "MinCount", "b", "k", ".", "A.1.2"}
+	values := []string{"", SeedUser, "alice", SeedRole, "developers", "deploy", denyAllARN, "Active", "Inactive", "/", "/x/", "ab", "900", "0", "-1", "1",
+		"MSBMaXN0VXNlcnM", "arn:aws:iam::" + DefaultAccount + ":role/" + SeedRole, allowEverything, "{", "User", "v1", "\x00\xff", h.who[0].keyID, h.who[1].keyID, strings.Repeat("x", 3000)}
+	bodies := []string{"null", "[]", `{"LookupAttributes":[{"AttributeKey":"ReadOnly","AttributeValue":"true"}],"MaxResults":3}`, `{"NextToken":"x"}`, `{"MaxResults":"x"}`,
+		`{"SecretId":7}`, `{"SecretId":"prod/billing/db"}`, `{"NextToken":"region-9"}`, `{"StartTime":1e300,"EndTime":-1}`}
+	for range 20000 {
+		form := url.Values{}
+		for range rng.IntN(6) {
+			form.Set(names[rng.IntN(len(names))], values[rng.IntN(len(values))])
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		c := &call{s: s, now: time.Now(), requestID: "r", service: service, region: "us-east-1", logRegion: "us-east-1", operation: op, form: form}
-		c.who = who[abs(principal)%len(who)]
-		switch service {
-		case "cloudtrail", "secretsmanager", "account":
-			_ = c.parseJSON([]byte(body))
-		case "s3":
-			c.path = []string{form.Get("b"), form.Get("k")}
+		body := form.Encode()
+		if rng.IntN(10) == 0 {
+			body = bodies[rng.IntN(len(bodies))]
 		}
-		refusal := c.authorize(operations[name])
-		var result reply
-		if refusal == nil {
-			result, refusal = operations[name].run(c)
-		}
-		answer := c.render(result, refusal)
-		if len(answer.body) == 0 {
-			t.Errorf("%s: empty answer", name)
-		}
-		s.record(c, result, refusal)
-		for _, sh := range a.shards {
-			sh.events = nil
-		}
-	})
+		h.try(t, rng.IntN(len(h.all)), rng.IntN(len(h.who)), body)
+	}
 }
 
 func abs(n int) int {
