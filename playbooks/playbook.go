@@ -33,7 +33,7 @@ type Playbook struct {
 type Credential struct {
 	Kind              string   `yaml:"kind" json:"kind"`
 	Title             string   `yaml:"title" json:"title"`
-	Rules             []string `yaml:"rules" json:"rules"`                                                 // gitleaks' and our rule ids
+	Rules             []string `yaml:"rules,omitempty" json:"rules,omitempty"`                             // gitleaks' and our rule ids
 	GitHubSecretTypes []string `yaml:"github_secret_types,omitempty" json:"github_secret_types,omitempty"` // as in secret_scanning_alert
 	// Prefixes tell kinds apart that share a rule: the value (of the first part)
 	// starts with one of them. Needed when two kinds take the same rule.
@@ -64,8 +64,8 @@ type Part struct {
 // HTTP request as data, judged by CEL expressions over status (int), headers
 // (map of lower-case name to string) and body (decoded JSON, dyn).
 type Call struct {
-	Uses    string   `yaml:"uses,omitempty" json:"uses,omitempty"` // "aws.get_caller_identity"; empty for Request
-	With    string   `yaml:"with" json:"with"`                     // leaked, admin, anyone
+	Uses    string   `yaml:"uses,omitempty" json:"uses,omitempty"`                             // "aws.get_caller_identity"; empty for Request
+	With    string   `yaml:"with" json:"with" jsonschema:"enum=leaked,enum=admin,enum=anyone"` // leaked, admin, anyone
 	Request *Request `yaml:"request,omitempty" json:"request,omitempty"`
 	// ReadOnly is the reason why a request with a method other than GET and HEAD
 	// still writes nothing (token introspection, RFC 7662).
@@ -84,7 +84,7 @@ type Call struct {
 // references ${part.NAME} (leaked), ${fact.NAME} (captured by identify) and
 // ${admin.NAME} (our enrolled credential) are replaced, escaped for their place.
 type Request struct {
-	Method string `yaml:"method" json:"method"`
+	Method string `yaml:"method" json:"method" jsonschema:"enum=GET,enum=HEAD,enum=POST,enum=PUT,enum=PATCH,enum=DELETE"`
 	Path   string `yaml:"path" json:"path"` // appended to base_url; may carry a query
 	// BaseURL replaces the playbook's base_url for this request; its host must be
 	// in hosts.
@@ -116,10 +116,10 @@ type BasicAuth struct {
 // Action is one containing act.
 type Action struct {
 	Name       string   `yaml:"name" json:"name"`
-	Level      int      `yaml:"level" json:"level"`                   // 1 the narrowest
-	Uses       string   `yaml:"uses,omitempty" json:"uses,omitempty"` // a driver's verb; empty for Request
-	With       string   `yaml:"with" json:"with"`                     // leaked, admin, anyone
-	Binding    string   `yaml:"binding" json:"binding"`               // see Bindings
+	Level      int      `yaml:"level" json:"level"`                                                                                                     // 1 the narrowest
+	Uses       string   `yaml:"uses,omitempty" json:"uses,omitempty"`                                                                                   // a driver's verb; empty for Request
+	With       string   `yaml:"with" json:"with" jsonschema:"enum=leaked,enum=admin,enum=anyone"`                                                       // leaked, admin, anyone
+	Binding    string   `yaml:"binding" json:"binding" jsonschema:"enum=in_value,enum=in_body,enum=self_endpoint,enum=identified,enum=fingerprint_one"` // how we know that it hits exactly the leaked credential
 	Reversible bool     `yaml:"reversible" json:"reversible"`
 	Why        string   `yaml:"why,omitempty" json:"why,omitempty"`   // reason, when irreversible comes without a reversible act before it
 	Undo       string   `yaml:"undo,omitempty" json:"undo,omitempty"` // verb that takes it back; needed when reversible
