@@ -160,7 +160,7 @@ func (a *App) appTransport(next http.RoundTripper) (*ghinstallation.AppsTranspor
 }
 
 func (a *App) client(rt http.RoundTripper) *github.Client {
-	c := github.NewClient(&http.Client{Transport: rt, Timeout: a.o.Timeout})
+	c := github.NewClient(&http.Client{Transport: &timeLimit{next: rt, limit: a.o.Timeout}})
 	c.BaseURL, c.UploadURL = a.api, a.api
 	c.UserAgent = "stanch"
 	return c

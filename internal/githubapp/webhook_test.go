@@ -522,7 +522,7 @@ func TestWebhookBodyBudget(t *testing.T) {
 
 // One byte a second is cut at the deadline, and others are served meanwhile.
 func TestWebhookSlowloris(t *testing.T) {
-	h, m, refused := newTestWebhook(t, func(o *WebhookOptions) { o.BodyTimeout = 150 * time.Millisecond })
+	h, m, refused := newTestWebhook(t, func(o *WebhookOptions) { o.BodyTimeout = time.Second })
 	srv := httptest.NewServer(h)
 	defer srv.Close()
 	const n = 50
@@ -558,7 +558,7 @@ func TestWebhookSlowloris(t *testing.T) {
 		t.Errorf("beside slow senders: %d", resp.StatusCode)
 	}
 	wg.Wait()
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("took %s", took)
 	}
 	if len(refused.got) != n || refused.last().Reason != ReasonSlowBody {
