@@ -110,17 +110,18 @@ func classOfValue(f *Finding, value string) (Class, string) {
 			return ClassPlaceholder, "the value says that it is a placeholder"
 		}
 	}
-	if sameRun(value) >= 10 {
+	if len(value) <= 100 && sameRun(value) >= 10 { // longer base64 can hold a run of zeros
 		return ClassPlaceholder, "the value repeats one character"
 	}
 	return "", ""
 }
 
-// sameRun is the length of the longest run of one character.
+// sameRun is the length of the longest run of one character. A slash does not
+// count: AWS session tokens hold ten in a row.
 func sameRun(s string) int {
 	best, n := 0, 0
 	for i := range len(s) {
-		if i > 0 && s[i] == s[i-1] {
+		if i > 0 && s[i] == s[i-1] && s[i] != '/' {
 			n++
 		} else {
 			n = 1

@@ -170,11 +170,11 @@ func better(a, b *match.Match) int {
 	}
 	ra, rb := rank(a), rank(b)
 	switch {
-	case ra > rb:
+	case ra > rb && (ba || mostly(a, b)):
 		return -1
-	case rb > ra:
+	case rb > ra && (ab || mostly(b, a)):
 		return 1
-	case ra == 0 || ra == 1:
+	case ra != rb || ra < 2:
 		return 0
 	}
 	ka, _ := rules.Of(a.Rule, a.Secret)
@@ -189,6 +189,10 @@ func better(a, b *match.Match) int {
 	}
 	return 1
 }
+
+// mostly reports whether the secret of in makes up half or more of that of of:
+// a private key is not explained by a key id that its block happens to hold.
+func mostly(in, of *match.Match) bool { return 2*len(in.Secret) >= len(of.Secret) }
 
 // The window in which parts belong together: so many lines or bytes.
 const (

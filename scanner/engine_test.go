@@ -78,6 +78,29 @@ func TestScanNamesProviderKindAndPlace(t *testing.T) {
 	}
 }
 
+func TestSpecificBeatsGenericAndNothingElse(t *testing.T) {
+	pem := "-----BEGIN RSA " + "PRIVATE KEY-----\n" + strings.Repeat("MIIEpAIBAAKCAQEAx7Vt\n", 8) + "id " + idA + "\n-----END RSA " + "PRIVATE KEY-----\n"
+	for _, c := range []struct {
+		text string
+		want []string
+	}{
+		{"github_token = '" + patA + "'\n", []string{"github-pat@1:17"}},
+		{"aws_secret_key = \"" + secretA + "\"\n", []string{"aws-secret-access-key@1:19"}},
+		{pem, []string{"private-key@1:1", "aws-access-token@10:4"}},
+		{"aws_session_token = " + token[:40] + strings.Repeat("/", 10) + token[40:] + "\n", []string{"aws-session-token@1:21"}},
+	} {
+		got := scan("src/a.txt", c.text)
+		if !slices.Equal(rulesOf(got), c.want) {
+			t.Errorf("got %v, want %v", rulesOf(got), c.want)
+		}
+		for _, f := range got {
+			if f.Suppressed != "" {
+				t.Errorf("%s is suppressed: %s", f.Rule, f.Suppressed)
+			}
+		}
+	}
+}
+
 func rulesOf(fs []Finding) (out []string) {
 	for _, f := range fs {
 		out = append(out, fmt.Sprintf("%s@%d:%d", f.Rule, f.Place.Line, f.Place.Column))
