@@ -106,7 +106,7 @@ func (b *builder) next(r Report) []string {
 	case incident.StateWaiting:
 		for _, a := range b.in.Approvals {
 			if a.Decision == "" {
-				out = append(out, fmt.Sprintf("Decide until %s: `stanch approve %s`, or `stanch deny %s`. It would release: %s.", stamp(a.ExpiresAt), shellWord(a.ID), shellWord(a.ID), list(a.Plan)))
+				out = append(out, fmt.Sprintf("Decide until %s: `stanch approve %s`, or `stanch deny %s`. It would release: %s.", stamp(a.ExpiresAt), id, id, list(a.Plan)))
 			}
 		}
 	case incident.StatePerson:
