@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	commitBatch = 2048   // commits whose blobs are fetched together
+	commitBatch = 8192   // commits whose blobs are fetched together
 	changeBatch = 20_000 // changed paths that are held at once
 	tagDepth    = 8      // tags of tags that are followed
 	shortList   = 256    // commits that are still tried when all are too large
@@ -255,8 +255,8 @@ func (f *fetcher) side(ctx context.Context, tip string, ids []string, removed bo
 	if sd.absent > 0 {
 		f.partial(fmt.Sprintf("%d objects were not on the server", sd.absent))
 	}
-	if sd.skipped > 0 {
-		f.partial(fmt.Sprintf("size limit reached: %d blobs were not fetched", sd.skipped))
+	if len(sd.skipped) > 0 {
+		f.partial(fmt.Sprintf("size limit reached: %d blobs were not fetched", len(sd.skipped)))
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 
 const watchInterval = 25 * time.Millisecond
 
-// tail keeps the first bytes that are written to it and drops the rest.
+// head keeps the first bytes that are written to it and drops the rest.
 type head struct {
 	buf   bytes.Buffer
 	limit int

@@ -20,7 +20,7 @@ type side struct {
 	metas   map[string]commit // of the batch, without messages
 	fetched map[string]bool   // blobs that were asked for
 	absent  int               // objects that the server did not send
-	skipped int               // blobs left out by the size limit
+	skipped map[string]bool   // blobs left out by the size limit
 	tries   int               // fetches that hit the size limit
 }
 
@@ -166,9 +166,9 @@ func (f *fetcher) handOut(sd *side, changes []change, reads []string) error {
 	err := sd.reader.get(reads, false, func(h header, content io.Reader) error {
 		c := changes[at]
 		switch {
+		case h.Missing && sd.skipped[h.ID]:
 		case h.Missing && part == 0:
 			sd.absent++
-			data = nil
 		case h.Missing || h.Type != KindBlob:
 			f.note("an earlier version of a blob was not on the server: all of the blob counts as new")
 		default:
@@ -201,7 +201,7 @@ func (f *fetcher) fetchBlobs(ctx context.Context, sd *side, ids []string) error 
 		return nil
 	}
 	if sd.tries >= 12 {
-		sd.skipped += len(ids)
+		sd.skip(ids)
 		return nil
 	}
 	args := append([]string{"fetch"}, fetchFlags...)
@@ -213,7 +213,7 @@ func (f *fetcher) fetchBlobs(ctx context.Context, sd *side, ids []string) error 
 	}
 	sd.tries++
 	if len(ids) == 1 {
-		sd.skipped++
+		sd.skip(ids)
 		return nil
 	}
 	err = f.fetchBlobs(ctx, sd, ids[:len(ids)/2])
@@ -221,6 +221,15 @@ func (f *fetcher) fetchBlobs(ctx context.Context, sd *side, ids []string) error 
 		return err
 	}
 	return f.fetchBlobs(ctx, sd, ids[len(ids)/2:])
+}
+
+func (sd *side) skip(ids []string) {
+	if sd.skipped == nil {
+		sd.skipped = map[string]bool{}
+	}
+	for _, id := range ids {
+		sd.skipped[id] = true
+	}
 }
 
 // read takes in one object up to the limit.

@@ -146,19 +146,25 @@ func initRepo(dir string) error {
 	if err != nil {
 		return fmt.Errorf("git init: %w: %s", err, out)
 	}
-	for key, value := range map[string]string{
-		"http.receivepack": "true", "uploadpack.allowFilter": "true", "uploadpack.allowAnySHA1InWant": "true",
-		"uploadpack.allowReachableSHA1InWant": "true", "receive.autogc": "false", "gc.auto": "0", "core.logAllRefUpdates": "false",
-	} {
-		cmd := exec.Command("git", "-C", dir, "config", key, value)
-		cmd.Env = serverEnvironment()
-		err := cmd.Run()
-		if err != nil {
-			return fmt.Errorf("git config: %w", err)
-		}
+	config, err := os.OpenFile(filepath.Join(dir, "config"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
 	}
-	return nil
+	_, err = config.WriteString(repoConfig)
+	return errors.Join(err, config.Close())
 }
+
+// repoConfig allows what GitHub allows: pushes, partial clones, objects by id.
+const repoConfig = `[http]
+	receivepack = true
+[uploadpack]
+	allowFilter = true
+	allowAnySHA1InWant = true
+[receive]
+	autogc = false
+[gc]
+	auto = 0
+`
 
 // serverEnvironment is what the laboratory's own git commands get.
 func serverEnvironment() []string {
