@@ -185,6 +185,10 @@ func (e *Engine) hold(ctx context.Context, inc incident.Incident, book playbooks
 		return outcome{}, fmt.Errorf("hold containment: %w", err)
 	}
 	return outcome{result: held, apply: func(ctx context.Context, tx *store.Tx, i *incident.Incident) error {
+		err := e.keepHeld(ctx, tx, i, book, held)
+		if err != nil {
+			return err
+		}
 		for _, r := range held.Reactions {
 			err := e.record(ctx, tx, *i, "hold.reaction", "done", map[string]string{"what": r.What, "answer": r.Answer, "at": r.At.UTC().Format(time.RFC3339Nano)})
 			if err != nil {
@@ -199,12 +203,33 @@ func (e *Engine) hold(ctx context.Context, inc incident.Incident, book playbooks
 			}
 			return e.enqueueReport(ctx, tx, *i)
 		}
-		err := e.shredWhenDone(ctx, tx, i, book, stepHold)
+		err = e.shredWhenDone(ctx, tx, i, book, stepHold)
 		if err != nil {
 			return err
 		}
 		return e.enqueueReport(ctx, tx, *i)
 	}}, nil
+}
+
+// keepHeld records what a hold did beyond the plan, each act with its undo.
+func (e *Engine) keepHeld(ctx context.Context, tx *store.Tx, i *incident.Incident, book playbooks.Credential, held act.Held) error {
+	for n, eff := range held.Effects {
+		maps.Copy(i.Facts, eff.Facts)
+		row := actionRow(*i, playbooks.Action{
+			Name: fmt.Sprintf("%s/%d", stepHold, n+1), With: book.Contain[len(book.Contain)-1].With, Binding: book.Contain[len(book.Contain)-1].Binding,
+			Reversible: eff.Undo != nil, Collateral: "as told by the act",
+		}, "done", "stanch")
+		row.At, row.Detail, row.Requests, row.Undo = eff.At, eff.Detail, eff.Requests, eff.Undo
+		err := tx.PutAction(ctx, row, i.Provider+"/"+i.Account)
+		if err != nil {
+			return err
+		}
+		err = e.record(ctx, tx, *i, "act.done", "done", map[string]string{"action": row.Name, "detail": eff.Detail})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // proof is the result of the prove step.

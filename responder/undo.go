@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"stanch/internal/store"
 	"stanch/internal/work"
 	"stanch/playbooks"
+	"stanch/responder/act"
 	"stanch/responder/incident"
 )
 
@@ -47,7 +49,10 @@ func (e *Engine) Undo(ctx context.Context, id, action, by string) error {
 }
 
 func undoable(a incident.Action, name string) bool {
-	return a.Undo != nil && a.UndoneAt.IsZero() && (a.State == "done" || a.State == "already") && (name == "" || a.Name == name)
+	if a.Undo == nil || !a.UndoneAt.IsZero() || a.State != "done" && a.State != "already" {
+		return false
+	}
+	return a.Name == name || name == "" && a.Undo[act.UndoByNameOnly] == ""
 }
 
 // runUndo takes acts back, newest first, each in a transaction of its own.
@@ -118,11 +123,11 @@ func (e *Engine) runUndo(ctx context.Context, j work.Job[undoArgs]) error {
 }
 
 func (e *Engine) undoOne(ctx context.Context, inc incident.Incident, book playbooks.Credential, a incident.Action, by string) error {
-	n := slices.IndexFunc(book.Contain, func(b playbooks.Action) bool { return b.Name == a.Name })
-	if n < 0 {
-		return fmt.Errorf("undo %s: the playbook no longer has this act", a.Name)
+	verb, err := undoVerb(book, a)
+	if err != nil {
+		return err
 	}
-	drv, err := e.driver(book.Contain[n].Uses)
+	drv, err := e.driver(verb.Uses)
 	if err != nil {
 		return err
 	}
@@ -131,7 +136,7 @@ func (e *Engine) undoOne(ctx context.Context, inc incident.Incident, book playbo
 		return err
 	}
 	defer destroy(s)
-	eff, err := drv.Undo(ctx, book.Contain[n], s, a.Undo)
+	eff, err := drv.Undo(ctx, verb, s, a.Undo)
 	e.Observer.Requests(inc.Provider, eff.Requests)
 	if err != nil {
 		return fmt.Errorf("undo %s: %w", a.Name, err)
@@ -145,6 +150,20 @@ func (e *Engine) undoOne(ctx context.Context, inc incident.Incident, book playbo
 		}
 		return e.recordBy(ctx, tx, inc, "undo.done", by, "success", map[string]string{"action": a.Name, "requests": requestIDs(eff.Requests)})
 	})
+}
+
+// undoVerb finds the playbook's act that an action was made by. What a hold did
+// beyond the plan belongs to the driver of the last act, and carries its own verb.
+func undoVerb(book playbooks.Credential, a incident.Action) (playbooks.Action, error) {
+	for _, b := range book.Contain {
+		if b.Name == a.Name {
+			return b, nil
+		}
+	}
+	if strings.HasPrefix(a.Name, stepHold+"/") && len(book.Contain) > 0 {
+		return book.Contain[len(book.Contain)-1], nil
+	}
+	return playbooks.Action{}, fmt.Errorf("undo %s: the playbook no longer has this act", a.Name)
 }
 
 func (e *Engine) undoFailed(ctx context.Context, j work.Job[undoArgs], inc incident.Incident, a incident.Action, cause error) error {

@@ -75,6 +75,10 @@ type Holder interface {
 	Hold(ctx context.Context, s Subject, d time.Duration) (Held, error)
 }
 
+// UndoByNameOnly is a key in [Effect.Undo]: the act is taken back only when a
+// person names it, not by an undo of everything.
+const UndoByNameOnly = "by_name_only"
+
 // Held is the result of holding a containment.
 type Held struct {
 	Until     time.Time

@@ -233,7 +233,7 @@ func (h *hold) newKey(ctx context.Context, id string, active bool) {
 	err := h.t.setKey(ctx, id, types.StatusTypeInactive)
 	h.react("new access key "+id, "deactivated"+failed(err), true)
 	if err == nil {
-		h.effect(act.Effect{At: h.d.now().UTC(), Undo: h.t.undoKey(id), Detail: fmt.Sprintf("new access key %s of user %s in account %s was set to Inactive", id, h.t.user, h.t.ID)})
+		h.effect(act.Effect{At: h.d.now().UTC(), Undo: byNameOnly(h.t.undoKey(id)), Detail: fmt.Sprintf("new access key %s of user %s in account %s was set to Inactive", id, h.t.user, h.t.ID)})
 	}
 }
 
@@ -400,6 +400,13 @@ func (h *hold) react(what, answer string, once bool) {
 	}
 	h.seen[what+answer] = true
 	h.out.Reactions = append(h.out.Reactions, act.Reaction{At: h.d.now().UTC(), What: what, Answer: answer})
+}
+
+// byNameOnly marks what "undo everything" leaves alone: a key that appeared while
+// somebody fought the containment is most likely the attacker's.
+func byNameOnly(undo map[string]string) map[string]string {
+	undo[act.UndoByNameOnly] = "yes"
+	return undo
 }
 
 func (h *hold) effect(e act.Effect) {

@@ -29,10 +29,6 @@ const (
 	principalFederated = "federated-user"
 )
 
-// CandidatePart names the n-th further candidate (from 2) of a part whose value
-// is not certain, in Subject.Parts.
-func CandidatePart(part string, n int) string { return fmt.Sprintf("%s.%d", part, n) }
-
 // tries is how often a question is put when no usable answer comes.
 const tries = 3
 
@@ -94,7 +90,7 @@ func candidates(s act.Subject) []secret.Value {
 		out = append(out, v)
 	}
 	for n := 2; n < 10; n++ {
-		v := s.Parts[CandidatePart(scanner.PartSecretAccessKey, n)]
+		v := s.Parts[act.CandidatePart(scanner.PartSecretAccessKey, n)]
 		if v.IsZero() {
 			break
 		}

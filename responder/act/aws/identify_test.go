@@ -152,7 +152,7 @@ func TestIdentifyCandidates(t *testing.T) {
 	}
 	d := newDriver(t, f, nil)
 	s := leakedPair()
-	s.Parts[CandidatePart(scanner.PartSecretAccessKey, 2)] = secret.New(canary + "2")
+	s.Parts[act.CandidatePart(scanner.PartSecretAccessKey, 2)] = secret.New(canary + "2")
 	v := d.Identify(background(), playbooks.Credential{}, s)
 	if v.Outcome != verdict.Live || v.Facts["secret_candidate"] != "2" || asked != 4 {
 		t.Errorf("got %v %v after %d questions, want live with candidate 2 after 4", v.Outcome, v.Facts, asked)

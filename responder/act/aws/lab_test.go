@@ -103,7 +103,7 @@ func TestLaboratory(t *testing.T) {
 		t.Errorf("identify by id: %v %s", v.Outcome, v.Reason)
 	}
 	wrong := s
-	wrong.Parts = map[string]secret.Value{scanner.PartSecretAccessKey: secret.New("wrongwrongwrongwrongwrongwrongwrongwrong"), aws.CandidatePart(scanner.PartSecretAccessKey, 2): org.Key.Secret}
+	wrong.Parts = map[string]secret.Value{scanner.PartSecretAccessKey: secret.New("wrongwrongwrongwrongwrongwrongwrongwrong"), act.CandidatePart(scanner.PartSecretAccessKey, 2): org.Key.Secret}
 	v = d.Identify(context.Background(), playbooks.Credential{}, wrong)
 	if v.Outcome != verdict.Live || v.Facts["secret_candidate"] != "2" {
 		t.Errorf("identify with candidates: %v %s %v", v.Outcome, v.Reason, v.Facts)

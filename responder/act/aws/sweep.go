@@ -90,7 +90,7 @@ func (h *hold) newUser(ctx context.Context, name string, created time.Time) {
 		answer = "key " + id + " deactivated" + failed(err)
 		h.react(what, answer, true)
 		if err == nil {
-			h.effect(act.Effect{At: h.d.now().UTC(), Undo: t.undoKey(id), Detail: fmt.Sprintf("access key %s of new user %s in account %s was set to Inactive", id, name, t.ID)})
+			h.effect(act.Effect{At: h.d.now().UTC(), Undo: byNameOnly(t.undoKey(id)), Detail: fmt.Sprintf("access key %s of new user %s in account %s was set to Inactive", id, name, t.ID)})
 		}
 	}
 	if answer == "it has no active access key" {
