@@ -15,9 +15,6 @@ import (
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"gocloud.dev/secrets"
-	_ "gocloud.dev/secrets/awskms"        // awskms://
-	_ "gocloud.dev/secrets/azurekeyvault" // azurekeyvault://
-	_ "gocloud.dev/secrets/gcpkms"        // gcpkms://
 	"gocloud.dev/secrets/localsecrets"
 )
 
@@ -60,7 +57,8 @@ func (e *KeeperError) Hint() string { return e.Fix }
 // OpenVault opens the keeper at a URL: file:///path of a 32-byte key (mode
 // 0600), awskms://, gcpkms:// or azurekeyvault://. With createIfMissing a
 // missing key file is made; a KMS key never is. base64key:// is refused: a key
-// in the configuration is a secret in the configuration.
+// in the configuration is a secret in the configuration. The key services are
+// known where stanch/internal/secret/kms is imported.
 func OpenVault(ctx context.Context, keeperURL string, createIfMissing bool) (*Vault, error) {
 	u, err := url.Parse(keeperURL)
 	if err != nil {

@@ -1,0 +1,3 @@
+package main
+
+import _ "stanch/internal/secret/kms" // keeper URLs of key services
