@@ -224,6 +224,9 @@ func (s *Service) installation(ctx context.Context, tx *store.Tx, d store.Delive
 	case "suspend":
 		state = "suspended"
 	}
+	if state != "active" && s.App != nil {
+		s.App.Forget(e.InstallationID)
+	}
 	err := tx.PutInstallation(ctx, e.InstallationID, e.Account.Login, state, e.Permissions, s.Now())
 	if err != nil {
 		return err

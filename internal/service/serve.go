@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -123,8 +124,12 @@ func (s *Service) Serve(ctx context.Context, l Listeners) error {
 		return err
 	}
 	secret.DisableCoreDumps() //nolint:errcheck // best effort; not every system lets us
+	proxies, err := prefixes(s.Config.GitHub.TrustedProxies)
+	if err != nil {
+		return err
+	}
 	hook, err := githubapp.NewWebhook(githubapp.WebhookOptions{
-		Secrets: secrets.Webhook, Intake: s, Events: refusals{s}, Answered: s.answered, Log: s.Log, Clock: s.Now,
+		Secrets: secrets.Webhook, Intake: s, Events: refusals{s}, Answered: s.answered, Log: s.Log, Clock: s.Now, TrustedProxies: proxies,
 	})
 	if err != nil {
 		return err
@@ -163,6 +168,10 @@ func (s *Service) Serve(ctx context.Context, l Listeners) error {
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	g.Go(func() error { return serveHTTP(public, l.Public) })
+	g.Go(func() error {
+		s.aws.KeepWarm(workCtx) // so that a containment needs no AssumeRole first
+		return nil
+	})
 	g.Go(func() error { return serveHTTP(admin, l.Admin) })
 	g.Go(func() error {
 		err := s.Work(workCtx, func() { close(working) })
@@ -200,6 +209,23 @@ func (s *Service) databaseKind() string {
 		return "postgresql"
 	}
 	return "sqlite"
+}
+
+// prefixes reads addresses and CIDRs.
+func prefixes(list []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, text := range list {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			a, aerr := netip.ParseAddr(text)
+			if aerr != nil {
+				return nil, fmt.Errorf("github.trusted_proxies: %w", err)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 // answered counts an answered delivery.
