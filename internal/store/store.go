@@ -39,6 +39,18 @@ type DB struct {
 	sql  *sql.DB
 	pool *pgxpool.Pool // nil on SQLite
 	path string        // of the SQLite file
+	onTx func(point string)
+}
+
+// OnTx sets a function that [DB.Tx] calls with "before commit" and "after commit"
+// in the goroutine of the transaction. It is for tests that kill the process at
+// such points; a service has none. Set it before the database is used.
+func (db *DB) OnTx(fn func(point string)) { db.onTx = fn }
+
+func (db *DB) at(point string) {
+	if db.onTx != nil {
+		db.onTx(point)
+	}
 }
 
 // Tx runs SQL, inside a transaction of [DB.Tx] or without one in [DB.Read].
@@ -185,10 +197,12 @@ func (db *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error
 	if err != nil {
 		return err
 	}
+	db.at("before commit")
 	err = t.Commit()
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	db.at("after commit")
 	return nil
 }
 
@@ -214,10 +228,12 @@ func (db *DB) txPostgres(ctx context.Context, fn func(ctx context.Context, tx *T
 	if err != nil {
 		return err
 	}
+	db.at("before commit")
 	err = pgtx.Commit(ctx)
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	db.at("after commit")
 	return nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
@@ -135,6 +136,9 @@ type Engine struct {
 	tries  map[string]int
 	lite   *river.Client[*sql.Tx]
 	pg     *river.Client[pgx.Tx]
+	node   string        // names this process to the others, on PostgreSQL
+	alive  func()        // ends keepAlive; nil before Start and on SQLite
+	beaten chan struct{} // closed when keepAlive has ended
 }
 
 // longest is the longest attempt that any handler may take; a running job older
@@ -143,10 +147,11 @@ const longest = 15 * time.Minute
 
 // New prepares the engine and its tables. register adds the handlers.
 func New(ctx context.Context, db *store.DB, cfg Config, register func(*Registry)) (*Engine, error) {
-	e := &Engine{db: db, queues: map[string]string{}, tries: map[string]int{}}
+	e := &Engine{db: db, queues: map[string]string{}, tries: map[string]int{}, node: uuid.NewString()}
 	reg := &Registry{workers: river.NewWorkers(), queues: e.queues, tries: e.tries, engine: e}
 	register(reg)
 	rc := &river.Config{
+		ID:                   e.node,
 		Workers:              reg.workers,
 		Queues:               map[string]river.QueueConfig{},
 		FetchCooldown:        5 * time.Millisecond,
@@ -198,10 +203,25 @@ func New(ctx context.Context, db *store.DB, cfg Config, register func(*Registry)
 
 // Start begins to work. On SQLite the caller must be the only process that works
 // (see package service's lock file): jobs that a dead process left running are
-// made available at once.
+// made available at once. On PostgreSQL other processes may work too; the jobs of
+// one that died are made available once it has been silent for some seconds.
 func (e *Engine) Start(ctx context.Context) error {
 	if e.pg != nil {
-		return e.pg.Start(ctx)
+		err := e.beat(ctx)
+		if err != nil {
+			return fmt.Errorf("join the work: %w", err)
+		}
+		err = e.pg.Start(ctx)
+		if err != nil {
+			return err
+		}
+		ctx, e.alive = context.WithCancel(context.WithoutCancel(ctx))
+		e.beaten = make(chan struct{})
+		go func() {
+			defer close(e.beaten)
+			e.keepAlive(ctx)
+		}()
+		return nil
 	}
 	err := e.db.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
 		_, err := tx.Exec(ctx, "UPDATE river_job SET state = 'available' WHERE state = 'running'")
@@ -225,12 +245,21 @@ func (e *Engine) Stop(ctx context.Context) error {
 		stop, kill = e.pg.Stop, e.pg.StopAndCancel
 	}
 	err := stop(ctx)
-	if err == nil || !errors.Is(err, ctx.Err()) {
-		return err
-	}
 	hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	return kill(hard)
+	if err != nil && errors.Is(err, ctx.Err()) {
+		err = kill(hard)
+	}
+	if e.alive == nil {
+		return err
+	}
+	e.alive()
+	<-e.beaten
+	e.alive = nil
+	if err != nil {
+		return err // what still runs is taken over by others
+	}
+	return e.leave(hard)
 }
 
 // Enqueue inserts a job as part of tx.
