@@ -29,6 +29,11 @@ func (e *Engine) decide(ctx context.Context, inc incident.Incident, book playboo
 		return outcome{}, err
 	}
 	in.Approval = incident.Approval{} // an answer to an earlier question does not count for this one
+	if !in.Complete && e.Guard.Mode(in) == incident.ModeAct {
+		// An identifier alone is no secret: whoever can push could have any key
+		// killed by writing down its id. A person decides.
+		in.Mode = incident.ModeApprove
+	}
 	d := e.Guard.Decide(in)
 	res := decided{d.Mode, d.Actions, d.Reasons}
 	var out outcome
@@ -49,7 +54,11 @@ func (e *Engine) decide(ctx context.Context, inc incident.Incident, book playboo
 	case len(book.Contain) == 0:
 		out = e.needsPerson("no act by API exists for this credential; the report lists the steps for a person")
 	default:
-		out = e.needsPerson("stopped by a guard: " + d.Why())
+		why := d.Why()
+		if why == "" {
+			why = "no act of the playbook applies to it"
+		}
+		out = e.needsPerson("not acted on: " + why)
 	}
 	out.result = res
 	then := out.apply

@@ -2,6 +2,8 @@ package responder
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"stanch/internal/store"
@@ -47,7 +49,7 @@ func (c counts) read(count func(context.Context, *store.Tx, time.Time) (int, err
 func (e *Engine) guardInput(ctx context.Context, inc incident.Incident, book playbooks.Credential) (guard.Input, []incident.Sighting, error) {
 	in := guard.Input{
 		IncidentID: inc.ID, Provider: inc.Provider, Kind: inc.Kind, PublicID: inc.PublicID, Account: inc.Account, Identity: inc.Facts["identity"],
-		Fingerprint: inc.Fingerprint, Class: scanner.Class(inc.Class), Complete: true, Verdict: outcomeOf(inc.Verdict),
+		Fingerprint: inc.Fingerprint, Class: scanner.Class(inc.Class), Complete: complete(inc, book), Verdict: outcomeOf(inc.Verdict),
 		KeyActive: inc.Facts["key_status"] == "Active", Counts: counts{ctx, e}, Mode: inc.Mode,
 	}
 	var seen []incident.Sighting
@@ -80,6 +82,21 @@ func (e *Engine) guardInput(ctx context.Context, inc incident.Incident, book pla
 		}
 	}
 	return in, seen, nil
+}
+
+// factParts names the parts that were found, so that a later step knows whether
+// the credential is whole without opening it.
+const factParts = "parts"
+
+// complete reports whether every part that the playbook requires was found.
+func complete(inc incident.Incident, book playbooks.Credential) bool {
+	found := strings.Split(inc.Facts[factParts], " ")
+	for _, p := range book.Parts {
+		if p.Required && !slices.Contains(found, p.Name) {
+			return false
+		}
+	}
+	return true
 }
 
 func outcomeOf(s string) verdict.Outcome {

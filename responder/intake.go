@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +41,7 @@ type Prepared struct {
 	wrapped     []byte
 	sealed      []byte
 	hasSecret   bool
+	parts       string // names of the parts that were found
 }
 
 // Prepare seals credentials; it calls the key keeper and must run outside a
@@ -64,9 +66,11 @@ func (e *Engine) Prepare(ctx context.Context, x Exposure, cs []scanner.Credentia
 			return nil, err
 		}
 		parts := map[string]secret.Value{}
+		var names []string
 		for name, v := range c.Parts {
 			if !v.IsZero() {
 				parts[name] = v
+				names = append(names, name)
 				p.hasSecret = p.hasSecret || v.Reveal() != c.PublicID
 			}
 		}
@@ -77,6 +81,8 @@ func (e *Engine) Prepare(ctx context.Context, x Exposure, cs []scanner.Credentia
 				}
 			}
 		}
+		slices.Sort(names)
+		p.parts = strings.Join(names, " ")
 		if p.known && len(parts) > 0 {
 			var err error
 			p.wrapped, p.sealed, err = e.Vault.Seal(ctx, p.id, parts)
@@ -149,7 +155,7 @@ func (e *Engine) newIncident(p Prepared) incident.Incident {
 	inc := incident.Incident{
 		ID: p.id, Fingerprint: p.fingerprint, Provider: c.Provider, Kind: c.Kind, PublicID: c.PublicID, Account: c.Account,
 		State: incident.StateOpen, Mode: x.Mode, Round: 1, Class: string(c.Class), Confidence: string(c.Confidence),
-		Facts: map[string]string{}, Reference: x.Reference, ExposedAt: x.At, ExposedFrom: x.From, ReceivedAt: x.Received, OpenedAt: now, UpdatedAt: now,
+		Facts: map[string]string{factParts: p.parts}, Reference: x.Reference, ExposedAt: x.At, ExposedFrom: x.From, ReceivedAt: x.Received, OpenedAt: now, UpdatedAt: now,
 	}
 	if inc.ReceivedAt.IsZero() {
 		inc.ReceivedAt = now
@@ -250,7 +256,7 @@ func (e *Engine) seenAgain(ctx context.Context, tx *store.Tx, inc incident.Incid
 		}
 	} else if p.sealed != nil && p.hasSecret && inc.State == incident.StateOpen {
 		// The first sighting may have lacked a part that this one brings.
-		err := e.completeSecret(ctx, tx, inc, p)
+		err := e.completeSecret(ctx, tx, &inc, p)
 		if err != nil {
 			return err
 		}
@@ -278,7 +284,7 @@ func (e *Engine) nextRound(ctx context.Context, tx *store.Tx, inc *incident.Inci
 		return err
 	}
 	if p.sealed != nil {
-		err := e.reseal(ctx, tx, *inc, p)
+		err := e.reseal(ctx, tx, inc, p)
 		if err != nil {
 			return err
 		}
@@ -287,7 +293,7 @@ func (e *Engine) nextRound(ctx context.Context, tx *store.Tx, inc *incident.Inci
 }
 
 // completeSecret replaces the sealed parts when the new sighting brings a secret.
-func (e *Engine) completeSecret(ctx context.Context, tx *store.Tx, inc incident.Incident, p Prepared) error {
+func (e *Engine) completeSecret(ctx context.Context, tx *store.Tx, inc *incident.Incident, p Prepared) error {
 	_, _, err := tx.Secret(ctx, inc.ID)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
@@ -297,7 +303,11 @@ func (e *Engine) completeSecret(ctx context.Context, tx *store.Tx, inc incident.
 
 // reseal keeps the new parts. When the incident was opened by someone else after
 // [Engine.Prepare] looked, they are sealed again under its id.
-func (e *Engine) reseal(ctx context.Context, tx *store.Tx, inc incident.Incident, p Prepared) error {
+func (e *Engine) reseal(ctx context.Context, tx *store.Tx, inc *incident.Incident, p Prepared) error {
+	if inc.Facts == nil {
+		inc.Facts = map[string]string{}
+	}
+	inc.Facts[factParts] = p.parts
 	if p.id == inc.ID {
 		return tx.PutSecret(ctx, inc.ID, p.wrapped, p.sealed, e.Now())
 	}

@@ -28,19 +28,20 @@ const (
 )
 
 type commands struct {
-	Serve    serveCmd    `cmd:"" help:"Answer GitHub's webhooks and respond to leaks."`
-	Demo     demoCmd     `cmd:"" help:"Show the whole product on this machine in a minute."`
-	Scan     scanCmd     `cmd:"" help:"Scan files, a directory or a Git repository's whole history for credentials."`
-	Sweep    sweepCmd    `cmd:"" help:"Scan every repository of an installation and respond."`
-	Respond  respondCmd  `cmd:"" help:"Respond to a credential that leaked elsewhere."`
-	Incident incidentCmd `cmd:"" help:"List, show and report incidents; undo acts."`
-	Approve  approveCmd  `cmd:"" help:"Release the acts that an incident waits with."`
-	Deny     denyCmd     `cmd:"" help:"Refuse the acts that an incident waits with."`
-	Playbook playbookCmd `cmd:"" help:"List, show, lint and explain playbooks."`
-	Ledger   ledgerCmd   `cmd:"" help:"Verify, export and show the tamper-evident ledger."`
-	Doctor   doctorCmd   `cmd:"" help:"Check configuration, permissions, clock, database and providers."`
-	Health   healthCmd   `cmd:"" help:"Ask a running service whether it is ready."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Answer GitHub's webhooks and respond to leaks."`
+	Demo       demoCmd       `cmd:"" help:"Show the whole product on this machine in a minute."`
+	Scan       scanCmd       `cmd:"" help:"Scan files, a directory or a Git repository's whole history for credentials."`
+	Sweep      sweepCmd      `cmd:"" help:"Scan every repository of an installation and respond."`
+	Respond    respondCmd    `cmd:"" help:"Respond to a credential that leaked elsewhere."`
+	Incident   incidentCmd   `cmd:"" help:"List, show and report incidents; undo acts."`
+	Approve    approveCmd    `cmd:"" help:"Release the acts that an incident waits with."`
+	Deny       denyCmd       `cmd:"" help:"Refuse the acts that an incident waits with."`
+	Playbook   playbookCmd   `cmd:"" help:"List, show, lint and explain playbooks."`
+	Ledger     ledgerCmd     `cmd:"" help:"Verify, export and show the tamper-evident ledger."`
+	Doctor     doctorCmd     `cmd:"" help:"Check configuration, permissions, clock, database and providers."`
+	Health     healthCmd     `cmd:"" help:"Ask a running service whether it is ready."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Completion completionCmd `cmd:"" help:"Print a shell completion script."`
 }
 
 // runtime is what a command needs from the world.

@@ -146,7 +146,7 @@ func New(cfg config.Guard, policy config.Policy, providers map[string]config.Pro
 // comes before the first identify call; repeated calls that prove a containment
 // do not ask again.
 func (g *Guard) MayIdentify(in Input) Decision {
-	d := Decision{Mode: g.mode(in)}
+	d := Decision{Mode: g.Mode(in)}
 	d.Reasons = []Reason{g.mayAskOwner(in), g.neverTouch(in), g.documentation(in), g.canary(in), g.budget(in)}
 	d.Allow = !slices.ContainsFunc(d.Reasons, failed)
 	d.Later = d.Failed(Budget) && len(d.failures()) == 1
@@ -156,7 +156,7 @@ func (g *Guard) MayIdentify(in Input) Decision {
 
 // Decide says which of the playbook's actions may be performed.
 func (g *Guard) Decide(in Input) Decision {
-	d := Decision{Mode: g.mode(in)}
+	d := Decision{Mode: g.Mode(in)}
 	breaker := g.breaker(in)
 	d.Reasons = []Reason{g.ownership(in), g.neverTouch(in), g.documentation(in), g.canary(in), g.verdict(in), g.class(in), breaker}
 	hard := slices.ContainsFunc(d.Reasons, func(r Reason) bool { return !r.OK && r.Guard != Breaker })

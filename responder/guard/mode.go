@@ -88,8 +88,8 @@ func reach(m incident.Mode) int {
 	return 0
 }
 
-// mode is the mode of an input: what was asked for, else policy's.
-func (g *Guard) mode(in Input) incident.Mode {
+// Mode is the mode of an input: what was asked for, else policy's.
+func (g *Guard) Mode(in Input) incident.Mode {
 	if in.Mode != "" {
 		return valid(in.Mode)
 	}
