@@ -84,6 +84,8 @@ type Options struct {
 	// ApprovalTimeout and ApprovalDefault ("approve" or "deny") bound a question.
 	ApprovalTimeout time.Duration
 	ApprovalDefault string
+	// Owner names who answers for a provider account, for the report. May be nil.
+	Owner func(provider, account string) string
 	// OurPrincipals are the ARNs of our own roles, so that a trail tells us apart.
 	OurPrincipals []string
 	Version       string

@@ -260,6 +260,9 @@ func (e *Engine) gather(ctx context.Context, id string) (report.Input, string, e
 	}
 	in.Playbook, _ = e.Playbooks.ByKind(in.Incident.Provider, in.Incident.Kind)
 	in.TrailFinal = e.fill(&in)
+	if e.Owner != nil {
+		in.Owner = e.Owner(in.Incident.Provider, in.Incident.Account)
+	}
 	if e.LedgerProof != nil {
 		in.Ledger, err = e.LedgerProof(ctx, id)
 		if err != nil {

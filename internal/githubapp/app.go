@@ -281,6 +281,19 @@ func (a *App) InstallationRepos(ctx context.Context, installation int64) ([]Repo
 	return out, nil
 }
 
+// RepositoryByID reads a repository by its id, which survives a change of name.
+func (a *App) RepositoryByID(ctx context.Context, installation, id int64) (Repository, error) {
+	c, err := a.Client(installation)
+	if err != nil {
+		return Repository{}, err
+	}
+	r, _, err := c.Repositories.GetByID(ctx, id)
+	if err != nil {
+		return Repository{}, Reduce("read repository", err)
+	}
+	return fromAPI(r)
+}
+
 // fromAPI uses the same rules for a repository as for one in a delivery.
 func fromAPI(r *github.Repository) (Repository, error) {
 	w := wire{Repository: &wireRepository{

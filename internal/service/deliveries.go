@@ -20,7 +20,7 @@ import (
 func (s *Service) register(r *work.Registry) {
 	s.Engine.Register(r)
 	timeout := time.Duration(s.Config.Scan.Timeout) + time.Minute
-	work.Handle(r, work.Spec{Queue: work.QueueScan, Timeout: timeout, Tries: 8}, s.handleDelivery)
+	work.Handle(r, work.Spec{Queue: work.QueueScan, Timeout: timeout, Tries: 4}, s.handleDelivery)
 	work.Handle(r, work.Spec{Queue: work.QueueBulk, Timeout: 14 * time.Minute, Tries: 8}, s.handleHistory)
 }
 
@@ -70,11 +70,36 @@ func (s *Service) handleDelivery(ctx context.Context, j work.Job[deliveryArgs]) 
 	if err == nil {
 		return nil
 	}
+	if passing(err) && s.Now().Sub(d.ReceivedAt) < maxWaiting {
+		wait := min(time.Second<<min(d.Attempts, 9), 5*time.Minute)
+		s.Log.WarnContext(ctx, "delivery will be tried again", "delivery", d.GUID, "event", d.Event, "after", wait, "error", err)
+		return work.Later(wait)
+	}
 	if j.Last {
 		s.park(ctx, d, err)
 	}
 	return err
 }
+
+// maxWaiting is how long a delivery waits for GitHub to answer: as long as GitHub
+// itself would deliver it again.
+const maxWaiting = 72 * time.Hour
+
+// passing reports whether the same work may succeed later, so that it does not
+// count as a failure: an outage must not park a delivery.
+func passing(err error) bool {
+	var api *githubapp.APIError
+	if errors.As(err, &api) {
+		return api.Temporary()
+	}
+	if errors.Is(err, errFetch) {
+		return !errors.Is(err, gitwire.ErrRefused) && !errors.Is(err, gitwire.ErrMoved) && !errors.Is(err, gitwire.ErrTimeout)
+	}
+	return false
+}
+
+// errFetch marks an error of the fetch; see [passing].
+var errFetch = errors.New("fetch push")
 
 // park keeps a delivery that could not be handled where people see it.
 func (s *Service) park(ctx context.Context, d store.Delivery, cause error) {
@@ -101,23 +126,8 @@ func (s *Service) scanPush(ctx context.Context, d store.Delivery, p *githubapp.P
 			return errors.Join(tx.PutRepository(ctx, repo, s.Now()), done(ctx, tx))
 		})
 	}
-	url, err := s.App.CloneURL(p.Repository.Owner, p.Repository.Name)
-	if err != nil {
-		return err
-	}
-	token, err := s.App.CloneToken(ctx, p.InstallationID, p.Repository.Owner, p.Repository.Name)
-	if err != nil {
-		return err
-	}
-	push := gitwire.Push{
-		URL: url, Repository: p.Repository.FullName, Ref: p.Ref, Before: p.Before, After: p.After, Incomplete: p.Truncated,
-		Forced: p.Forced, Created: p.Created, Deleted: p.Deleted, Tag: strings.HasPrefix(p.Ref, "refs/tags/"), Token: token,
-	}
-	for _, c := range p.Commits {
-		push.Commits = append(push.Commits, c.ID)
-	}
 	var found []scanner.Finding
-	res, err := gitwire.Fetch(ctx, push, s.limits(), func(o gitwire.Object) error {
+	res, err := s.fetchPush(ctx, p, func(o gitwire.Object) error {
 		found = append(found, s.Scanner.ScanChange(ctx, scanner.Unit{Data: o.Data, Place: o.Place}, o.Old)...)
 		return ctx.Err()
 	})
@@ -126,7 +136,7 @@ func (s *Service) scanPush(ctx context.Context, d store.Delivery, p *githubapp.P
 		res.Reasons = append(res.Reasons, "the pushed commit could not be fetched: it is gone or too large")
 	}
 	if err != nil {
-		return fmt.Errorf("fetch push: %w", err)
+		return fmt.Errorf("%w: %w", errFetch, err)
 	}
 	x := responder.Exposure{
 		Reference: d.GUID, Repository: p.Repository.FullName, Visibility: repo.Visibility, Ref: p.Ref, Pusher: p.Pusher,
@@ -139,6 +149,44 @@ func (s *Service) scanPush(ctx context.Context, d store.Delivery, p *githubapp.P
 	return s.open(ctx, x, found, scan, func(ctx context.Context, tx *store.Tx) error {
 		return errors.Join(tx.PutRepository(ctx, repo, s.Now()), done(ctx, tx))
 	})
+}
+
+// fetchPush fetches what a push brought. A repository that was renamed since is
+// looked up by its id, since git must not follow redirects with our token.
+func (s *Service) fetchPush(ctx context.Context, p *githubapp.Push, each func(gitwire.Object) error) (gitwire.Result, error) {
+	res, err := s.fetchPushFrom(ctx, p, p.Repository.Owner, p.Repository.Name, each)
+	var api *githubapp.APIError
+	if !errors.Is(err, gitwire.ErrMoved) && !(errors.As(err, &api) && (api.Status == 404 || api.Status == 422)) {
+		return res, err
+	}
+	now, lookErr := s.App.RepositoryByID(ctx, p.InstallationID, p.Repository.ID)
+	if lookErr != nil {
+		return res, errors.Join(err, lookErr)
+	}
+	if now.FullName == p.Repository.FullName {
+		return res, err
+	}
+	return s.fetchPushFrom(ctx, p, now.Owner, now.Name, each)
+}
+
+func (s *Service) fetchPushFrom(ctx context.Context, p *githubapp.Push, owner, name string, each func(gitwire.Object) error) (gitwire.Result, error) {
+	url, err := s.App.CloneURL(owner, name)
+	if err != nil {
+		return gitwire.Result{}, err
+	}
+	token, err := s.App.CloneToken(ctx, p.InstallationID, owner, name)
+	if err != nil {
+		return gitwire.Result{}, err
+	}
+	defer token.Destroy()
+	push := gitwire.Push{
+		URL: url, Repository: p.Repository.FullName, Ref: p.Ref, Before: p.Before, After: p.After, Incomplete: p.Truncated,
+		Forced: p.Forced, Created: p.Created, Deleted: p.Deleted, Tag: strings.HasPrefix(p.Ref, "refs/tags/"), Token: token,
+	}
+	for _, c := range p.Commits {
+		push.Commits = append(push.Commits, c.ID)
+	}
+	return gitwire.Fetch(ctx, push, s.limits(), each)
 }
 
 // exposedAt is when the pushed bytes reached GitHub: the repository's pushed_at

@@ -109,3 +109,13 @@ func (s *Service) awsDriver(client *http.Client) (*actaws.Driver, error) {
 	}
 	return actaws.New(o)
 }
+
+// owner names who answers for an enrolled account.
+func (s *Service) owner(provider, account string) string {
+	for _, a := range s.Config.Providers[provider].Accounts {
+		if a.ID == account {
+			return a.Owner
+		}
+	}
+	return ""
+}

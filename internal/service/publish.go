@@ -3,6 +3,7 @@ package service
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +15,10 @@ import (
 // files publishes reports as files: DIR/INCIDENT/vN.{json,md,html} and the same
 // without a number for the newest. Every version is kept.
 type files struct{ dir string }
+
+// tmp is where a file is written before it gets its name: on the same file
+// system, and cleaned when work begins.
+func (f files) tmp() string { return filepath.Join(filepath.Dir(f.dir), "tmp") }
 
 // Publish implements [responder.Publisher]. Writing the same version twice is harmless.
 func (f files) Publish(_ context.Context, r report.Report) error {
@@ -47,7 +52,7 @@ func (f files) write(dir string, version int, ext string, render func(io.Writer)
 		return fmt.Errorf("render report: %w", err)
 	}
 	for _, name := range []string{fmt.Sprintf("v%d.%s", version, ext), "report." + ext} {
-		err := writeAtomic(filepath.Join(dir, name), buf.Bytes())
+		err := f.writeAtomic(filepath.Join(dir, name), buf.Bytes())
 		if err != nil {
 			return err
 		}
@@ -56,8 +61,8 @@ func (f files) write(dir string, version int, ext string, render func(io.Writer)
 }
 
 // writeAtomic replaces a file as a whole, on disk before the name points to it.
-func writeAtomic(path string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".write-*")
+func (f files) writeAtomic(path string, data []byte) error {
+	tmp, err := os.CreateTemp(f.tmp(), reportTemp+"*")
 	if err != nil {
 		return err
 	}
@@ -74,6 +79,19 @@ func writeAtomic(path string, data []byte) error {
 		return cerr
 	}
 	return os.Rename(tmp.Name(), path)
+}
+
+// reportTemp begins the name of a file that becomes a report.
+const reportTemp = "report-"
+
+// sweep removes what a killed process had begun to write. Another process that is
+// writing just now writes its report again.
+func (f files) sweep() error {
+	left, err := filepath.Glob(filepath.Join(f.tmp(), reportTemp+"*"))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
 
 // ReportDir is where the reports of an incident are.

@@ -35,8 +35,9 @@ func (s *Service) Work(ctx context.Context, ready func()) error {
 	}
 	defer unlock()
 	_, err = gitwire.Sweep(s.tempDir())
-	if err != nil {
-		return fmt.Errorf("clean temporary directory: %w", err)
+	err = errors.Join(err, s.reports.sweep())
+	if err != nil { // a git that outlived us may still write; that holds up no response
+		s.Log.WarnContext(ctx, "temporary directory is not clean", "error", err)
 	}
 	err = s.Jobs.Start(context.WithoutCancel(ctx))
 	if err != nil {

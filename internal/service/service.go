@@ -217,7 +217,7 @@ func (s *Service) openResponder() error {
 		Guard: guard.New(s.Config.Guard, s.Config.Policy, s.Config.Providers), Vault: s.vault, Fingerprint: fp, Ledger: s.Ledger, LedgerProof: s.ledgerRef,
 		Publisher: s.reports, Observer: s.observer, Log: s.Log, Now: s.Now, Polls: polls,
 		ApprovalTimeout: time.Duration(s.Config.Policy.ApprovalTimeout), ApprovalDefault: s.Config.Policy.ApprovalDefault,
-		OurPrincipals: parts.principals, Version: version.Version(),
+		OurPrincipals: parts.principals, Owner: s.owner, Version: version.Version(),
 	})
 	return nil
 }

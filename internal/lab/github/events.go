@@ -90,30 +90,12 @@ func (s *Server) Publicize(fullName string) error {
 	return nil
 }
 
-// SecretAlert is what GitHub's own secret scanning found. GitHub's payload holds
-// no secret, nor does ours.
-type SecretAlert struct {
-	Number         int
-	SecretType     string // GitHub's slug, for example github_personal_access_token
-	DisplayName    string
-	Validity       string // active, inactive, unknown
-	PubliclyLeaked bool
-}
-
 // SendSecretScanningAlert delivers secret_scanning_alert with an action: created,
 // resolved, revoked, publicly_leaked and others.
 func (s *Server) SendSecretScanningAlert(repo *Repo, action string, a SecretAlert) {
 	s.mu.Lock()
-	api := s.url + "/repos/" + repo.FullName()
-	alert := map[string]any{
-		"number": a.Number, "created_at": stamp(s.now()), "updated_at": stamp(s.now()),
-		"url": api + "/secret-scanning/alerts/" + itoa(a.Number), "html_url": s.url + "/" + repo.FullName() + "/security/secret-scanning/" + itoa(a.Number),
-		"locations_url": api + "/secret-scanning/alerts/" + itoa(a.Number) + "/locations",
-		"secret_type":   a.SecretType, "secret_type_display_name": a.DisplayName, "validity": a.Validity,
-		"resolution": nil, "resolved_at": nil, "resolved_by": nil, "resolution_comment": nil,
-		"push_protection_bypassed": false, "push_protection_bypassed_by": nil, "push_protection_bypassed_at": nil,
-		"publicly_leaked": a.PubliclyLeaked, "multi_repo": false,
-	}
+	s.keepAlert(repo, a)
+	alert := s.alertObject(repo, a)
 	payload := map[string]any{"action": action, "alert": alert, "repository": s.repository(repo), "sender": s.simpleUser(repo.Owner)}
 	if repo.Owner.Type == "Organization" {
 		payload["organization"] = s.orgObject(repo.Owner)

@@ -30,6 +30,13 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request, fullName, serv
 		http.Error(w, "Please upgrade your git client.", http.StatusForbidden)
 		return
 	}
+	s.mu.Lock()
+	moved := s.moved[strings.ToLower(fullName)]
+	s.mu.Unlock()
+	if moved != nil {
+		http.Redirect(w, r, "/"+moved.FullName()+".git"+service+"?"+r.URL.RawQuery, http.StatusMovedPermanently)
+		return
+	}
 	repo, actor, tok, status := s.authorizeGit(r, fullName, write)
 	if status != 0 {
 		if status == http.StatusUnauthorized {

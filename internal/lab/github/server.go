@@ -80,6 +80,8 @@ type Server struct {
 	lastID     int64
 	accounts   map[string]*Account
 	repos      map[string]*Repo
+	moved      map[string]*Repo // by old name
+	alerts     map[string][]SecretAlert
 	apps       map[int64]*App
 	installs   map[int64]*Installation
 	tokens     map[string]*token
@@ -99,7 +101,7 @@ func Start(o Options) (*Server, error) {
 	s := &Server{
 		opts: o, backend: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
 		rng: rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15)), lastID: 1000 + int64(o.Seed%1000),
-		accounts: map[string]*Account{}, repos: map[string]*Repo{}, apps: map[int64]*App{},
+		accounts: map[string]*Account{}, repos: map[string]*Repo{}, moved: map[string]*Repo{}, alerts: map[string][]SecretAlert{}, apps: map[int64]*App{},
 		installs: map[int64]*Installation{}, tokens: map[string]*token{},
 		limits: map[string]*window{}, revoked: map[string]int{},
 	}
