@@ -79,6 +79,9 @@ func (s *Service) checkpoints(ctx context.Context) {
 			return
 		case <-t.C:
 			err := s.checkpoint(ctx)
+			if errors.Is(err, ledger.ErrForked) {
+				s.Security.Event(ctx, telemetry.SecurityEvent{Event: telemetry.LedgerTampered, Outcome: "failure", Object: s.Ledger.Origin(), Reason: "the ledger does not extend its newest checkpoint"})
+			}
 			if err != nil && ctx.Err() == nil {
 				s.Log.ErrorContext(ctx, "checkpoint failed", "error", err)
 			}
