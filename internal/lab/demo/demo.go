@@ -303,7 +303,7 @@ func (d *show) watch(c service.Change) {
 		case incident.StateOpen:
 			d.tell("stanch", "%s: verified %s", name, i.Verdict)
 		case incident.StateContaining:
-			d.tell("stanch", "%s: containing (%s)", name, c.What)
+			d.tell("stanch", "%s: policy and guards allow it; containing", name)
 		case incident.StateContained:
 			d.tell("stanch", "%s: contained, %d ms after the push", name, i.ContainedAt.Sub(d.pushed).Milliseconds())
 		case incident.StateProved:
