@@ -39,6 +39,7 @@ type commands struct {
 	Playbook   playbookCmd   `cmd:"" help:"List, show, lint and explain playbooks."`
 	Ledger     ledgerCmd     `cmd:"" help:"Verify, export and show the tamper-evident ledger."`
 	Doctor     doctorCmd     `cmd:"" help:"Check configuration, permissions, clock, database and providers."`
+	Bench      benchCmd      `cmd:"" help:"Measure the service on this machine."`
 	Health     healthCmd     `cmd:"" help:"Ask a running service whether it is ready."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 	Completion completionCmd `cmd:"" help:"Print a shell completion script."`
