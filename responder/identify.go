@@ -131,6 +131,34 @@ func (e *Engine) destroySecret(ctx context.Context, tx *store.Tx, i *incident.In
 	return e.record(ctx, tx, *i, "state.secret_destroyed", "success", nil)
 }
 
+// KeepSealed is how long a credential stays sealed for a person who must go on.
+const KeepSealed = 7 * 24 * time.Hour
+
+// DestroyStale shreds the credentials of incidents that nothing more happens to by
+// itself, once they were kept for [KeepSealed]. It may be called at any time.
+func (e *Engine) DestroyStale(ctx context.Context) error {
+	return e.write(ctx, func(ctx context.Context, tx *store.Tx) error {
+		ids, err := tx.StaleSecrets(ctx, e.Now().Add(-KeepSealed))
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			inc, err := tx.Incident(ctx, id)
+			if err != nil {
+				return err
+			}
+			if !inc.State.Final() {
+				continue
+			}
+			err = e.destroySecret(ctx, tx, &inc)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func requestIDs(rs []incident.Request) string {
 	var ids []string
 	for _, r := range rs {

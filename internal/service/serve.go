@@ -46,7 +46,7 @@ func (s *Service) Work(ctx context.Context, ready func()) error {
 	if ready != nil {
 		ready()
 	}
-	s.checkpoints(ctx)
+	s.keep(ctx)
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	err = s.Jobs.Stop(stop)
@@ -69,14 +69,22 @@ func (s *Service) lock() (func(), error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// checkpoints signs the ledger's tree at the configured interval until ctx ends.
-func (s *Service) checkpoints(ctx context.Context) {
+// keep signs the ledger's tree at the configured interval, and shreds credentials
+// that waited too long for a person, until ctx ends.
+func (s *Service) keep(ctx context.Context) {
 	t := time.NewTicker(time.Duration(s.Config.Ledger.Interval))
 	defer t.Stop()
+	hourly := time.NewTicker(time.Hour)
+	defer hourly.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-hourly.C:
+			err := s.Engine.DestroyStale(ctx)
+			if err != nil && ctx.Err() == nil {
+				s.Log.ErrorContext(ctx, "stale credentials not destroyed", "error", err)
+			}
 		case <-t.C:
 			err := s.checkpoint(ctx)
 			if errors.Is(err, ledger.ErrForked) {

@@ -236,6 +236,25 @@ func (t *Tx) DestroySecret(ctx context.Context, id string) (bool, error) {
 	return n > 0, err
 }
 
+// StaleSecrets lists incidents whose credential was sealed before a time and still is.
+func (t *Tx) StaleSecrets(ctx context.Context, before time.Time) ([]string, error) {
+	rows, err := t.Query(ctx, "SELECT incident_id FROM incident_secrets WHERE sealed_at < $1 ORDER BY sealed_at LIMIT 100", Micros(before))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var id string
+		err := rows.Scan(&id)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, id)
+	}
+	return out, rows.Err()
+}
+
 // AddLedgerRef remembers that a ledger entry speaks of an incident.
 func (t *Tx) AddLedgerRef(ctx context.Context, id string, index int64) error {
 	_, err := t.Exec(ctx, "INSERT INTO ledger_incidents (incident_id, idx) VALUES ($1, $2) ON CONFLICT DO NOTHING", id, index)

@@ -262,13 +262,6 @@ func (f *fake) count(action string) int {
 	return n
 }
 
-// with runs fn under the fake's lock.
-func (f *fake) with(fn func(u *fakeUser)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	fn(f.users["ci"])
-}
-
 func newDriver(t *testing.T, f *fake, change func(*Options)) *Driver {
 	t.Helper()
 	o := Options{

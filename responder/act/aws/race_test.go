@@ -64,7 +64,8 @@ func (r *race) change(fn func(u *fakeUser)) {
 
 func (r *race) attack(ctx context.Context) {
 	for sleep(ctx, 500*time.Millisecond) {
-		if !r.allowed(ctx) || !r.allowed(ctx) { // list policies, list keys
+		policies, keys := r.allowed(ctx), r.allowed(ctx) // the attacker lists both
+		if !policies || !keys {
 			continue
 		}
 		r.f.mu.Lock()
