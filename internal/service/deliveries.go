@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,12 +34,18 @@ func (s *Service) handleDelivery(ctx context.Context, j work.Job[deliveryArgs]) 
 		if err != nil {
 			return err
 		}
+		if d.State == "done" {
+			return nil
+		}
 		return tx.SetDelivery(ctx, d.GUID, "running", "", s.Now())
 	})
 	if err != nil {
 		return err
 	}
-	e, err := githubapp.Restore(d.Event, d.Payload)
+	if d.State == "done" {
+		return s.DB.Tx(ctx, j.Complete)
+	}
+	e, err := s.restore(d)
 	if err != nil {
 		return err
 	}
@@ -119,7 +126,7 @@ func (s *Service) scanPush(ctx context.Context, d store.Delivery, p *githubapp.P
 	start := s.Now()
 	repo := store.Repository{
 		ID: p.Repository.ID, FullName: p.Repository.FullName, Installation: p.InstallationID, Visibility: incident.Visibility(p.Repository.Visibility),
-		DefaultBranch: p.Repository.DefaultBranch, LastPushAt: p.Repository.PushedAt,
+		DefaultBranch: s.scrubber(ctx, nil, p.Repository.DefaultBranch).Clean(p.Repository.DefaultBranch), LastPushAt: p.Repository.PushedAt,
 	}
 	if p.Deleted {
 		return s.DB.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
@@ -138,12 +145,15 @@ func (s *Service) scanPush(ctx context.Context, d store.Delivery, p *githubapp.P
 	if err != nil {
 		return fmt.Errorf("%w: %w", errFetch, err)
 	}
+	scrub := s.scrubber(ctx, found, p.Ref)
+	ref := scrub.Clean(p.Ref)
+	repo.DefaultBranch = scrub.Clean(repo.DefaultBranch)
 	x := responder.Exposure{
-		Reference: d.GUID, Repository: p.Repository.FullName, Visibility: repo.Visibility, Ref: p.Ref, Pusher: p.Pusher,
+		Reference: d.GUID, Repository: p.Repository.FullName, Visibility: repo.Visibility, Ref: ref, Pusher: p.Pusher,
 		At: exposedAt(p, d.ReceivedAt), From: "push event", Received: d.ReceivedAt,
 	}
 	scan := store.Scan{
-		ID: d.GUID, Delivery: d.GUID, Kind: "push", Repository: p.Repository.FullName, Ref: p.Ref, Before: p.Before, After: p.After,
+		ID: d.GUID, Delivery: d.GUID, Kind: "push", Repository: p.Repository.FullName, Ref: ref, Before: p.Before, After: p.After,
 		Partial: res.Partial, Reasons: res.Reasons, Commits: res.Commits, Blobs: res.Blobs, Bytes: res.Bytes, StartedAt: start,
 	}
 	return s.open(ctx, x, found, scan, func(ctx context.Context, tx *store.Tx) error {
@@ -187,6 +197,16 @@ func (s *Service) fetchPushFrom(ctx context.Context, p *githubapp.Push, owner, n
 		push.Commits = append(push.Commits, c.ID)
 	}
 	return gitwire.Fetch(ctx, push, s.limits(), each)
+}
+
+// scrubber replaces the secrets of found, and those that names are themselves: a
+// branch is stored with the repository and the scan.
+func (s *Service) scrubber(ctx context.Context, found []scanner.Finding, names ...string) *scanner.Scrubber {
+	all := slices.Clone(found)
+	for _, name := range names {
+		all = append(all, s.Scanner.Scan(ctx, scanner.Unit{Data: []byte(name)})...)
+	}
+	return scanner.NewScrubber(all)
 }
 
 // exposedAt is when the pushed bytes reached GitHub: the repository's pushed_at
@@ -245,9 +265,10 @@ func (s *Service) open(ctx context.Context, x responder.Exposure, found []scanne
 // published handles a private repository that became public: what is known of it
 // is now exposed, and its whole history is scanned.
 func (s *Service) published(ctx context.Context, d store.Delivery, e *githubapp.Public, done func(context.Context, *store.Tx) error) error {
+	branch := s.scrubber(ctx, nil, e.Repository.DefaultBranch).Clean(e.Repository.DefaultBranch)
 	return s.write(ctx, func(ctx context.Context, tx *store.Tx) error {
 		err := tx.PutRepository(ctx, store.Repository{
-			ID: e.Repository.ID, FullName: e.Repository.FullName, Installation: e.InstallationID, Visibility: incident.VisibilityPublic, DefaultBranch: e.Repository.DefaultBranch,
+			ID: e.Repository.ID, FullName: e.Repository.FullName, Installation: e.InstallationID, Visibility: incident.VisibilityPublic, DefaultBranch: branch,
 		}, s.Now())
 		if err != nil {
 			return err

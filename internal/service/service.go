@@ -58,6 +58,7 @@ type Service struct {
 
 	aws      *actaws.Driver
 	vault    *secret.Vault
+	box      *secret.Box // for deliveries that wait
 	reports  files
 	closers  []func() error
 	observer *observer
@@ -201,6 +202,10 @@ func (s *Service) openResponder() error {
 		return err
 	}
 	fp, err := secret.NewFingerprinter(fpKey)
+	if err != nil {
+		return err
+	}
+	s.box, err = secret.NewBox(fpKey)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ type Delivery struct {
 	Installation int64
 	Repository   string
 	SourceIP     string
-	Payload      json.RawMessage // normalised; holds no text that a committer wrote
+	Payload      json.RawMessage // as the service sealed it; "{}" once done
 	ReceivedAt   time.Time
 	State        string // stored, running, done, parked
 	Attempts     int
@@ -54,7 +54,8 @@ func (t *Tx) Delivery(ctx context.Context, guid string) (Delivery, error) {
 	return d, err
 }
 
-// SetDelivery moves a delivery to a state; running counts an attempt.
+// SetDelivery moves a delivery to a state; running counts an attempt, done drops
+// the payload.
 func (t *Tx) SetDelivery(ctx context.Context, guid, state, errText string, at time.Time) error {
 	var done int64
 	var attempt int
@@ -64,7 +65,8 @@ func (t *Tx) SetDelivery(ctx context.Context, guid, state, errText string, at ti
 	case "done", "parked":
 		done = Micros(at)
 	}
-	_, err := t.Exec(ctx, `UPDATE deliveries SET state = $2, error = $3, done_at = $4, attempts = attempts + $5 WHERE guid = $1`,
+	_, err := t.Exec(ctx, `UPDATE deliveries SET state = $2, error = $3, done_at = $4, attempts = attempts + $5,
+ payload = CASE WHEN $2 = 'done' THEN '{}' ELSE payload END WHERE guid = $1`,
 		guid, state, errText, done, attempt)
 	return err
 }
