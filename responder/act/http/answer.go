@@ -198,8 +198,14 @@ func holdsSecret(s string, parts map[string]secret.Value) bool {
 		if len(x) < 6 {
 			continue
 		}
-		for _, form := range []string{x, url.QueryEscape(x), url.PathEscape(x), hex.EncodeToString([]byte(x)),
-			base64.StdEncoding.EncodeToString([]byte(x)), base64.RawURLEncoding.EncodeToString([]byte(x))} {
+		forms := []string{x, url.QueryEscape(x), url.PathEscape(x), hex.EncodeToString([]byte(x))}
+		for shift := range 3 { // within longer base64 text it starts at one of three alignments
+			padded := append(make([]byte, shift), x...)
+			for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+				forms = append(forms, enc.EncodeToString(padded)[(shift*8+5)/6:len(padded)*8/6])
+			}
+		}
+		for _, form := range forms {
 			if strings.Contains(lower, strings.ToLower(form)) {
 				return true
 			}

@@ -309,7 +309,11 @@ func (d *Driver) send(ctx context.Context, t target, r *playbooks.Request, with 
 	ans, err := d.exchange(req)
 	rec.TookMS = d.o.Now().Sub(start).Milliseconds()
 	if ans != nil {
-		rec.Status, rec.RequestID = ans.status, ans.requestID
+		rec.Status = ans.status
+		// A provider, or what stands before it, can send back what it was sent.
+		if !holdsSecret(ans.requestID, s.Parts) && !holdsSecret(ans.requestID, v.admin) {
+			rec.RequestID = ans.requestID
+		}
 	}
 	if err != nil {
 		err = reason(ctx, err)
