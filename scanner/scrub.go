@@ -103,7 +103,12 @@ func (s *Scrubber) place(p *Place) {
 	}
 }
 
-// Clean gives the text with every form of every secret replaced.
+func wordByte(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '_'
+}
+
+// Clean gives the text with every form of every secret replaced, to the end of
+// the word in which it stands.
 func (s *Scrubber) Clean(in string) string {
 	if len(in) < shortestScrubbed {
 		return in
@@ -128,6 +133,9 @@ func (s *Scrubber) Clean(in string) string {
 		out.WriteString(in[last:i])
 		out.WriteString(secret.Redacted)
 		i += longest
+		for i < len(in) && wordByte(in[i]) {
+			i++ // a rule can find the head of a longer value
+		}
 		last = i
 	}
 	result := in
