@@ -36,14 +36,16 @@ var migrations embed.FS
 
 // DB is an open database. It is safe for concurrent use.
 type DB struct {
-	sql  *sql.DB
-	pool *pgxpool.Pool // nil on SQLite
-	path string        // of the SQLite file
-	onTx func(point string)
+	sql   *sql.DB       // on SQLite the one connection that writes
+	reads *sql.DB       // on SQLite connections that only read; else the same as sql
+	pool  *pgxpool.Pool // nil on SQLite
+	path  string        // of the SQLite file
+	onTx  func(point string)
+	group group // of transactions that commit together; SQLite
 }
 
 // OnTx sets a function that [DB.Tx] calls with "before commit" and "after commit"
-// in the goroutine of the transaction. It is for tests that kill the process at
+// around every commit. It is for tests that kill the process at
 // such points; a service has none. Set it before the database is used.
 func (db *DB) OnTx(fn func(point string)) { db.onTx = fn }
 
@@ -89,6 +91,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 		return nil, fmt.Errorf("open database: connect to %s:%d: %w", cfg.ConnConfig.Host, cfg.ConnConfig.Port, err)
 	}
 	db := &DB{sql: stdlib.OpenDBFromPool(pool), pool: pool}
+	db.reads = db.sql
 	err = db.Ping(ctx)
 	if err != nil {
 		db.Close()
@@ -97,28 +100,46 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	return db, nil
 }
 
+// readers bounds the connections that read a SQLite file.
+const readers = 4
+
+// openSQLite opens one connection that writes and some that read. SQLite has one
+// writer; connections that wait for each other's lock poll for it, with growing
+// gaps and no order, while those that wait for the one connection are woken.
 func openSQLite(ctx context.Context, path string) (*DB, error) {
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "secure_delete(1)",
-	}}
-	d, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
-	if err != nil {
-		return nil, fmt.Errorf("open database %s: %w", path, err)
+	open := func(connections int, pragmas ...string) (*sql.DB, error) {
+		q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(10000)", "foreign_keys(1)"}, pragmas...)}
+		d, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
+		if err != nil {
+			return nil, fmt.Errorf("open database %s: %w", path, err)
+		}
+		d.SetMaxOpenConns(connections)
+		d.SetMaxIdleConns(connections)
+		err = d.PingContext(ctx)
+		if err != nil {
+			d.Close()
+			return nil, fmt.Errorf("open database %s: %w", path, err)
+		}
+		return d, nil
 	}
-	d.SetMaxOpenConns(4)
-	d.SetMaxIdleConns(4)
-	db := &DB{sql: d, path: path}
-	err = db.Ping(ctx)
+	w, err := open(1, "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(1)")
 	if err != nil {
-		d.Close()
-		return nil, fmt.Errorf("open database %s: %w", path, err)
+		return nil, err
 	}
-	return db, nil
+	r, err := open(readers, "query_only(1)")
+	if err != nil {
+		w.Close()
+		return nil, err
+	}
+	return &DB{sql: w, reads: r, path: path}, nil
 }
 
 // Close closes the database; work under way is waited for.
 func (db *DB) Close() error {
 	err := db.sql.Close()
+	if db.reads != db.sql {
+		err = errors.Join(err, db.reads.Close())
+	}
 	if db.pool != nil {
 		db.pool.Close()
 	}
@@ -183,27 +204,14 @@ func (db *DB) lockMigration(ctx context.Context) (func(), error) {
 }
 
 // Tx runs fn in one transaction: all of it or nothing. On SQLite the
-// transaction is the only writer from its start. fn must not call outside.
+// transaction is the only writer from its start, and transactions that wait for
+// the writer commit together (see [group]); once fn runs, ctx does not end it. fn
+// must not call outside.
 func (db *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	if db.pool != nil {
 		return db.txPostgres(ctx, fn)
 	}
-	t, err := db.sql.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	defer t.Rollback() //nolint:errcheck // after Commit it is a no-op
-	err = fn(ctx, &Tx{q: t, sqlite: t})
-	if err != nil {
-		return err
-	}
-	db.at("before commit")
-	err = t.Commit()
-	if err != nil {
-		return fmt.Errorf("commit: %w", err)
-	}
-	db.at("after commit")
-	return nil
+	return db.group.tx(ctx, db, fn)
 }
 
 // txPostgres begins on the raw pgx connection, so that the jobs engine (pgx.Tx)
@@ -240,7 +248,7 @@ func (db *DB) txPostgres(ctx context.Context, fn func(ctx context.Context, tx *T
 // Read runs fn without a transaction, for queries that need none. On SQLite it
 // does not wait for the writer.
 func (db *DB) Read(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
-	return fn(ctx, &Tx{q: db.sql, isPG: db.pool != nil})
+	return fn(ctx, &Tx{q: db.reads, isPG: db.pool != nil})
 }
 
 // Postgres reports whether the transaction is on PostgreSQL.
