@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,6 +31,7 @@ import (
 
 	"database/sql"
 
+	"stanch/internal/secret"
 	"stanch/internal/store"
 )
 
@@ -68,6 +70,7 @@ type Registry struct {
 	queues  map[string]string // kind -> queue
 	tries   map[string]int
 	engine  *Engine
+	cfg     *Config
 }
 
 // Job is one attempt at a job.
@@ -90,20 +93,44 @@ type Spec struct {
 type worker[A Args] struct {
 	river.WorkerDefaults[A]
 	spec   Spec
+	cfg    *Config
 	handle func(context.Context, Job[A]) error
 	engine *Engine
 }
 
 func (w *worker[A]) Timeout(*river.Job[A]) time.Duration { return w.spec.Timeout }
 
-func (w *worker[A]) Work(ctx context.Context, j *river.Job[A]) error {
-	err := w.handle(ctx, Job[A]{Args: j.Args, Attempt: j.Attempt, Last: j.Attempt >= j.MaxAttempts, Created: j.CreatedAt, job: j, engine: w.engine})
+// Work runs the handler. River keeps the text of errors and panics in the job's
+// row: an error's is scrubbed, a panic's value can hold anything and is not kept.
+func (w *worker[A]) Work(ctx context.Context, j *river.Job[A]) (err error) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if w.cfg.Panicked != nil {
+			w.cfg.Panicked(ctx, j.Kind, v, string(debug.Stack()))
+		}
+		err = errPanic
+	}()
+	err = w.handle(ctx, Job[A]{Args: j.Args, Attempt: j.Attempt, Last: j.Attempt >= j.MaxAttempts, Created: j.CreatedAt, job: j, engine: w.engine})
 	var later *laterError
 	if errors.As(err, &later) {
 		return river.JobSnooze(later.d)
 	}
+	if err != nil {
+		err = &inertError{err}
+	}
 	return err
 }
+
+var errPanic = errors.New("the handler panicked")
+
+// inertError shows an error's text without what looks like a secret.
+type inertError struct{ err error }
+
+func (e *inertError) Error() string { return secret.Inert(e.err.Error(), 2048) }
+func (e *inertError) Unwrap() error { return e.err }
 
 func (w *worker[A]) NextRetry(j *river.Job[A]) time.Time {
 	d := 200 * time.Millisecond << min(j.Attempt-1, 9)
@@ -115,7 +142,7 @@ func (w *worker[A]) NextRetry(j *river.Job[A]) time.Time {
 // is tried again with growing gaps (0.2 s doubling, at most a minute).
 func Handle[A Args](r *Registry, spec Spec, handle func(context.Context, Job[A]) error) {
 	var a A
-	river.AddWorker(r.workers, &worker[A]{spec: spec, handle: handle, engine: r.engine})
+	river.AddWorker(r.workers, &worker[A]{spec: spec, cfg: r.cfg, handle: handle, engine: r.engine})
 	r.queues[a.Kind()] = spec.Queue
 	if spec.Tries > 0 {
 		r.tries[a.Kind()] = spec.Tries
@@ -148,7 +175,7 @@ const longest = 15 * time.Minute
 // New prepares the engine and its tables. register adds the handlers.
 func New(ctx context.Context, db *store.DB, cfg Config, register func(*Registry)) (*Engine, error) {
 	e := &Engine{db: db, queues: map[string]string{}, tries: map[string]int{}, node: uuid.NewString()}
-	reg := &Registry{workers: river.NewWorkers(), queues: e.queues, tries: e.tries, engine: e}
+	reg := &Registry{workers: river.NewWorkers(), queues: e.queues, tries: e.tries, engine: e, cfg: &cfg}
 	register(reg)
 	rc := &river.Config{
 		ID:                   e.node,
