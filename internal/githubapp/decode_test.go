@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 func TestCheckJSON(t *testing.T) {
@@ -59,35 +57,14 @@ func TestCheckJSON(t *testing.T) {
 	}
 }
 
-// The hostile forms of 25 MB are refused in under 50 ms. It is processor time that
-// is measured, and the bound leaves room for a slow machine; see BenchmarkCheckJSON
-// for the figures.
-func TestCheckJSONIsFast(t *testing.T) {
+// The hostile forms of 25 MB are refused; BenchmarkCheckJSON says how fast.
+func TestCheckJSONRefusesHostileForms(t *testing.T) {
 	for name, body := range hostileBodies() {
-		best := time.Hour
-		for range 3 {
-			began := processorTime(t)
-			err := checkJSON(body)
-			best = min(best, processorTime(t)-began)
-			if err == nil {
-				t.Errorf("%s: accepted", name)
-			}
-		}
-		t.Logf("%s: %d MB refused in %s", name, len(body)>>20, best)
-		if best > 250*time.Millisecond {
-			t.Errorf("%s: took %s", name, best)
+		err := checkJSON(body)
+		if err == nil {
+			t.Errorf("%s: accepted", name)
 		}
 	}
-}
-
-func processorTime(t *testing.T) time.Duration {
-	t.Helper()
-	var u unix.Rusage
-	err := unix.Getrusage(unix.RUSAGE_SELF, &u)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func hostileBodies() map[string][]byte {

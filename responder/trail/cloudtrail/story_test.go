@@ -49,7 +49,7 @@ func TestStory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(2 * time.Second) // the log tells whole seconds: a refusal must fall into a later one
 	stop()
 	<-done
 	k := &keeper{events: map[string]trail.Event{}}
