@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"stanch/internal/store"
@@ -136,6 +137,11 @@ func (e *Engine) readSource(ctx context.Context, inc incident.Incident, t playbo
 			return err
 		})
 	})
+	if errors.Is(err, act.ErrPerson) {
+		// Asking again changes nothing: the report says that nobody was asked, and why.
+		cover = append(cover, trail.Coverage{Source: t.Uses, Scope: "all", AskedAt: e.Now(), Error: strings.TrimSuffix(err.Error(), ": "+act.ErrPerson.Error())})
+		err = nil
+	}
 	for n := range cover {
 		e.Observer.Requests(inc.Provider, cover[n].Requests)
 		if len(cover[n].Gaps) == 0 {
