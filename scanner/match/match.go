@@ -20,7 +20,7 @@ import (
 	"bytes"
 	"context"
 	"sort"
-	"strings"
+	"sync"
 
 	"github.com/rs/zerolog"
 	"github.com/zricethezav/gitleaks/v8/config"
@@ -67,6 +67,7 @@ type Matcher interface {
 type Options struct {
 	DecodeDepth int  // passes of decoding; 0 means 5, which is gitleaks' default; negative means none
 	HonourAllow bool // honour "gitleaks:allow" comments
+	Reference   bool // match with gitleaks' own engine, to compare with
 }
 
 // Sizes of the pieces in which a large input is matched. The overlap is longer
@@ -77,12 +78,14 @@ const (
 	overlapBytes = 32 << 10
 )
 
-// Gitleaks is gitleaks' engine behind [Matcher].
+// Gitleaks is a [Matcher] with gitleaks' rules.
 type Gitleaks struct {
-	detector *detect.Detector
-	rules    map[string]config.Rule
-	chunk    int
-	overlap  int
+	program   *program
+	detector  func() *detect.Detector // gitleaks' own engine, made when it is needed
+	rules     map[string]config.Rule
+	reference bool
+	chunk     int
+	overlap   int
 }
 
 func init() {
@@ -93,21 +96,25 @@ func init() {
 
 // New gives a matcher over cfg, which must not change afterwards.
 func New(cfg config.Config, o Options) *Gitleaks {
-	d := detect.NewDetector(cfg)
-	d.MaxDecodeDepth = o.DecodeDepth
-	if o.DecodeDepth == 0 {
-		d.MaxDecodeDepth = 5
+	depth := o.DecodeDepth
+	if depth == 0 {
+		depth = 5
 	}
-	if o.DecodeDepth < 0 {
-		d.MaxDecodeDepth = 0
+	depth = max(depth, 0)
+	return &Gitleaks{
+		program: compile(cfg, depth, o.HonourAllow),
+		detector: sync.OnceValue(func() *detect.Detector {
+			d := detect.NewDetector(cfg)
+			d.MaxDecodeDepth = depth
+			d.IgnoreGitleaksAllow = !o.HonourAllow
+			return d
+		}),
+		rules: cfg.Rules, reference: o.Reference, chunk: chunkBytes, overlap: overlapBytes,
 	}
-	d.IgnoreGitleaksAllow = !o.HonourAllow
-	return &Gitleaks{detector: d, rules: cfg.Rules, chunk: chunkBytes, overlap: overlapBytes}
 }
 
 // Match implements [Matcher]: matches in order of position, then rule.
 func (g *Gitleaks) Match(ctx context.Context, in Input) []Match {
-	lines := newLineIndex(in.Data)
 	var out []Match
 	start := 0
 	for first := true; first || start < len(in.Data); first = false {
@@ -131,7 +138,11 @@ func (g *Gitleaks) Match(ctx context.Context, in Input) []Match {
 		}
 		start = next
 	}
+	if len(out) == 0 {
+		return nil
+	}
 	out = settle(out)
+	lines := newLineIndex(in.Data)
 	for i := range out {
 		if !out[i].PathOnly {
 			lines.place(&out[i].At)
@@ -193,12 +204,12 @@ func settle(ms []Match) []Match {
 }
 
 func (g *Gitleaks) matchChunk(ctx context.Context, in Input, start, end int) []Match {
-	raw := string(in.Data[start:end])
-	found := g.detector.DetectContext(ctx, detect.Fragment{Raw: raw, FilePath: in.Path})
+	raw := in.Data[start:end]
+	found := g.Detect(ctx, raw, in.Path, "")
 	if len(found) == 0 {
 		return nil
 	}
-	lines := newLineIndex([]byte(raw))
+	lines := newLineIndex(raw)
 	out := make([]Match, 0, len(found))
 	for i := range found {
 		m := g.convert(&found[i], raw, lines)
@@ -211,115 +222,22 @@ func (g *Gitleaks) matchChunk(ctx context.Context, in Input, start, end int) []M
 	return out
 }
 
-// convert turns a finding's lines and columns back to offsets. gitleaks counts
-// the newline before a line as its column 1, and leaves the end unset for a
-// match that ends on a last line without a newline; both are put right here.
-func (g *Gitleaks) convert(f *report.Finding, raw string, lines lineIndex) Match {
-	m := Match{
-		Rule: f.RuleID, Description: f.Description, Secret: f.Secret, Text: f.Match,
-		Entropy: f.Entropy, Tags: append([]string(nil), f.Tags...),
-	}
-	if f.StartColumn == 0 && f.Secret == "" && strings.HasPrefix(f.Match, "file detected: ") {
-		m.PathOnly = true
-		one := Span{Line: 1, Column: 1, EndLine: 1, EndColumn: 1}
-		m.At, m.SecretAt = one, one
-		return m
-	}
-	for _, t := range f.Tags {
-		if strings.HasPrefix(t, "decoded:") {
-			m.Decoded = true
+// Detect gives the findings that gitleaks' own Detect gives for a fragment with
+// this text, path and commit; both may be empty. Fields that come from a commit
+// (Author, Date, Link and so on) are empty; lines count from 0, as gitleaks
+// counts in a fragment. The order is that of the rules' ids. raw is matched as
+// one: who has large texts cuts them up, or calls [Gitleaks.Match].
+func (g *Gitleaks) Detect(ctx context.Context, raw []byte, path, commit string) []report.Finding {
+	if !g.reference {
+		found, escalate := g.program.detect(ctx, raw, path, commit)
+		if !escalate {
+			return found
 		}
 	}
-	start := clamp(lines.offset(f.StartLine, f.StartColumn), 0, len(raw))
-	if m.Decoded {
-		end := clamp(lines.offset(f.EndLine, f.EndColumn)+1, 0, len(raw))
-		if end <= start {
-			end = lineEnd(raw, start)
-		}
-		m.At = Span{Start: start, End: end}
-		m.SecretAt = m.At
-		return m
-	}
-	for start < len(raw) && !strings.HasPrefix(raw[start:], f.Match) && raw[start] == '\n' {
-		start++ // gitleaks trims newlines off the match, and not off its position
-	}
-	m.At = Span{Start: start, End: clamp(start+len(f.Match), start, len(raw))}
-	from, to := g.secretIn(f)
-	m.SecretAt = Span{Start: clamp(start+from, 0, len(raw)), End: clamp(start+to, 0, len(raw))}
-	return m
-}
-
-// secretIn is the range of the secret in the match, found as gitleaks found it.
-func (g *Gitleaks) secretIn(f *report.Finding) (int, int) {
-	r, ok := g.rules[f.RuleID]
-	if ok && r.Regex != nil {
-		idx := r.Regex.FindStringSubmatchIndex(f.Match)
-		for n := 1; 2*n+1 < len(idx); n++ {
-			if r.SecretGroup > 0 && n != r.SecretGroup || idx[2*n] < 0 {
-				continue
-			}
-			if f.Match[idx[2*n]:idx[2*n+1]] == f.Secret && f.Secret != "" {
-				return idx[2*n], idx[2*n+1]
-			}
-		}
-	}
-	i := strings.Index(f.Match, f.Secret)
-	if i < 0 {
-		return 0, len(f.Match)
-	}
-	return i, i + len(f.Secret)
-}
-
-func lineEnd(raw string, from int) int {
-	i := strings.IndexByte(raw[from:], '\n')
-	if i < 0 {
-		return len(raw)
-	}
-	return from + i
+	return g.detector().DetectContext(ctx, detect.Fragment{Raw: string(raw), FilePath: path, CommitSHA: commit})
 }
 
 func clamp(v, lo, hi int) int { return max(lo, min(v, hi)) }
-
-// lineIndex holds the offset of every newline.
-type lineIndex struct {
-	newline []int
-	size    int
-}
-
-func newLineIndex(data []byte) lineIndex {
-	l := lineIndex{size: len(data)}
-	for i := 0; ; {
-		n := bytes.IndexByte(data[i:], '\n')
-		if n < 0 {
-			return l
-		}
-		l.newline = append(l.newline, i+n)
-		i += n + 1
-	}
-}
-
-// offset reads a position as gitleaks writes it: line 0-based; column 1-based
-// on the first line, and counted from the newline before it on later ones.
-func (l lineIndex) offset(line, column int) int {
-	if line <= 0 {
-		return column - 1
-	}
-	return l.newline[min(line, len(l.newline))-1] + column - 1
-}
-
-// place fills in lines and columns from the offsets.
-func (l lineIndex) place(s *Span) {
-	s.Line, s.Column = l.at(s.Start)
-	s.EndLine, s.EndColumn = l.at(max(s.Start, s.End-1))
-}
-
-func (l lineIndex) at(offset int) (line, column int) {
-	n := sort.SearchInts(l.newline, offset)
-	if n == 0 {
-		return 1, offset + 1
-	}
-	return n + 1, offset - l.newline[n-1]
-}
 
 // IgnoresPath reports whether the rules' own global allowlist leaves a path out
 // altogether (vendored code, lock files, images), so that its bytes need not be
@@ -328,8 +246,8 @@ func (g *Gitleaks) IgnoresPath(path string) bool {
 	if path == "" {
 		return false
 	}
-	for _, a := range g.detector.Config.Allowlists {
-		if a.MatchCondition != config.AllowlistMatchAnd && a.PathAllowed(path) {
+	for _, a := range g.program.allowlists {
+		if !a.and && a.PathAllowed(path) {
 			return true
 		}
 	}

@@ -1,0 +1,171 @@
+package match
+
+import (
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/zricethezav/gitleaks/v8/config"
+)
+
+// program is a configuration made ready: every rule with the words by which its
+// matches are found, and the one automaton that looks for all of them. It does
+// not change, and any number of scans may use it at once.
+type program struct {
+	cfg        config.Config
+	rules      []*rule // those with a regexp, by id
+	pathOnly   []*rule
+	always     []int // numbers of rules that no word announces
+	words      *automaton
+	uses       [][]use // for each word
+	sets       *sets
+	allowlists []*allowlist // the global ones
+	depth      int          // passes of decoding
+	honour     bool         // "gitleaks:allow" comments
+}
+
+// use says what a word means for one rule: a place where a match can be, or,
+// without an anchor, that the rule's keyword is there.
+type use struct {
+	rule   int
+	anchor *anchor
+	length int // of the word
+}
+
+// rule is one rule of the configuration.
+type rule struct {
+	config.Rule
+	number  int
+	generic bool // yields to rules that are not
+
+	// windowed is false for a rule that has to see the whole text. It is run
+	// when one of its keywords is there, or always.
+	windowed bool
+	anchors  []anchor
+	// implied: no match is without a keyword, so that none has to be looked for.
+	implied    bool
+	allowlists []*allowlist
+	places     bool // some allowlist asks for a path or a commit
+	// Every path that the path expression matches holds one of these words.
+	pathWords []string
+	pathStart byteSet // with which they begin
+}
+
+// compile makes a program of cfg. It never fails: what cannot be taken apart is
+// run as gitleaks runs it.
+func compile(cfg config.Config, depth int, honour bool) *program {
+	p := &program{cfg: cfg, sets: newSets(), depth: depth, honour: honour}
+	p.allowlists = newAllowlists(cfg.Allowlists)
+	ids := make([]string, 0, len(cfg.Rules))
+	for id := range cfg.Rules {
+		ids = append(ids, id)
+	}
+	sort.Strings(ids)
+	number := map[string]int{}
+	var words []string
+	add := func(word string, u use) {
+		n, ok := number[word]
+		if !ok {
+			n = len(words)
+			number[word] = n
+			words = append(words, word)
+			p.uses = append(p.uses, nil)
+		}
+		u.length = len(word)
+		p.uses[n] = append(p.uses[n], u)
+	}
+	for _, id := range ids {
+		r := &rule{Rule: cfg.Rules[id]}
+		if r.SkipReport {
+			continue // it only serves rules that require it, and gitleaks itself runs those
+		}
+		r.generic = strings.Contains(strings.ToLower(r.RuleID), "generic")
+		r.allowlists = newAllowlists(r.Allowlists)
+		for _, a := range r.allowlists {
+			r.places = r.places || len(a.Paths) > 0 || len(a.Commits) > 0
+		}
+		if r.Regex == nil {
+			if r.Path != nil {
+				r.findPathWords()
+				p.pathOnly = append(p.pathOnly, r)
+			}
+			continue
+		}
+		r.number = len(p.rules)
+		p.rules = append(p.rules, r)
+		p.findAnchors(r)
+		switch {
+		case r.windowed:
+			for i := range r.anchors {
+				add(r.anchors[i].word, use{rule: r.number, anchor: &r.anchors[i]})
+			}
+		case announced(r.Keywords):
+			for _, k := range r.Keywords {
+				k = strings.ToLower(k)
+				add(k[:min(len(k), longestWord)], use{rule: r.number})
+			}
+		default:
+			p.always = append(p.always, r.number)
+		}
+	}
+	p.words = newAutomaton(words)
+	return p
+}
+
+// announced reports whether the automaton can look for all the keywords.
+func announced(keywords []string) bool {
+	for _, k := range keywords {
+		if k == "" || !ascii(k) {
+			return false
+		}
+	}
+	return len(keywords) > 0
+}
+
+func ascii[T string | []byte](s T) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *program) findAnchors(r *rule) {
+	n, err := parseNode(r.Regex.String())
+	if err != nil {
+		return // a regexp that another engine compiled
+	}
+	f := &finder{sets: p.sets, secret: max(1, r.SecretGroup)}
+	anchors, cost := f.anchors(n)
+	// A rule without a good word is better announced by its keywords, if those
+	// are rare: then its regexp sees a whole text once in a long while.
+	if anchors == nil || cost > 3 && announced(r.Keywords) {
+		return
+	}
+	r.windowed, r.anchors = true, anchors
+	r.implied = true
+	for i := range anchors {
+		holds := func(k string) bool { return strings.Contains(anchors[i].word, strings.ToLower(k)) }
+		r.implied = r.implied && slices.ContainsFunc(r.Keywords, holds)
+	}
+	r.implied = r.implied || len(r.Keywords) == 0
+}
+
+func (r *rule) findPathWords() {
+	n, err := parseNode(r.Path.String())
+	if err != nil {
+		return
+	}
+	f := &finder{sets: newSets()}
+	anchors, _ := f.anchors(n)
+	for _, a := range anchors {
+		r.pathWords = append(r.pathWords, a.word)
+		r.pathStart.add(a.word[0])
+		for c := byte('A'); c <= 'Z'; c++ {
+			if lower(c) == a.word[0] {
+				r.pathStart.add(c)
+			}
+		}
+	}
+}

@@ -1,0 +1,402 @@
+package match
+
+import "regexp/syntax"
+
+const wordBoundary = syntax.OpWordBoundary
+
+// A shape is what must stand from a word on so that a match of the rule can be
+// there: a short list of bytes to skip and bytes to need. It is a necessary
+// condition, decided in one walk without going back, and it keeps the regexp
+// away from nearly every place where a word of its rule stands by chance.
+//
+// The walk is right because skip is only made when what is needed next is in
+// none of the skipped bytes: then every match skips exactly as much as the walk.
+// Where they overlap (a "=" can end an assignment or begin a token) the shape
+// ends with a loose need, which asks for a run of needed bytes that begins there
+// or in what was skipped.
+type shape struct {
+	ops []shapeOp
+
+	// When token is not 0 the walk also finds the secret: it starts at the op
+	// with this number less one, and is the run of bytes of tokenSet from there.
+	token    int
+	tokenSet int
+}
+
+type shapeKind uint8
+
+const (
+	skip  shapeKind = iota // at most n bytes of the set
+	need                   // n bytes of the set
+	loose                  // a run of n bytes of the set, which may begin in what was skipped
+	ended                  // as need of one byte, or the end of the text
+)
+
+type shapeOp struct {
+	kind shapeKind
+	set  int
+	n    int
+}
+
+const (
+	longestShape = 28 // ops
+	longestNeed  = 160
+)
+
+// shaper collects the ops.
+type shaper struct {
+	f       *finder
+	ops     []shapeOp
+	pending byteSet // what may be skipped here
+	most    int     // and how much of it
+	done    bool
+	lost    bool // after a loose need the place is not known any more
+
+	capStart int // op at which the secret begins, plus one
+	capSet   byteSet
+	closed   bool // the secret is over; what stands next must not be in it
+	token    int
+}
+
+func (f *finder) shapeOf(seq []*node) shape {
+	s := &shaper{f: f}
+	s.seq(seq)
+	for len(s.ops) > 0 && s.ops[len(s.ops)-1].kind == skip {
+		s.ops = s.ops[:len(s.ops)-1]
+	}
+	out := shape{ops: s.ops}
+	if s.token != 0 && s.token <= len(s.ops) {
+		out.token, out.tokenSet = s.token, f.sets.number(s.capSet)
+	}
+	return out
+}
+
+func (s *shaper) seq(nodes []*node) {
+	for _, n := range nodes {
+		if s.done {
+			return
+		}
+		s.node(n)
+	}
+}
+
+func (s *shaper) node(n *node) {
+	switch n.op {
+	case opNever:
+		s.done = true
+	case opAssert:
+		if n.assert == syntax.OpEndText {
+			s.done = true
+		}
+	case opClass:
+		s.need(n.bytes(), 1)
+		if n.wide {
+			s.optional(highBytes, 3)
+		}
+	case opSeq:
+		s.seq(n.sub)
+	case opGroup:
+		if n.group == s.f.secret && s.capStart == 0 {
+			s.capStart = -1 // at the next need
+			s.capSet = n.bytes()
+			s.seq(n.sub)
+			s.closed = s.capStart > 0
+			if s.capStart < 0 {
+				s.capStart = unbounded // the walk ended before it
+			}
+			return
+		}
+		s.seq(n.sub)
+	case opRep:
+		s.rep(n)
+	case opAlt:
+		s.alt(n)
+	}
+}
+
+func (s *shaper) rep(n *node) {
+	one := n.sub[0]
+	lo, hi := one.length()
+	if n.max == 0 || hi == 0 {
+		return
+	}
+	if n.min == 0 {
+		s.optional(n.bytes(), times(hi, n.max))
+		return
+	}
+	c := one
+	for c.op == opGroup && c.group != s.f.secret {
+		c = c.sub[0]
+	}
+	if c.op == opClass {
+		s.need(c.bytes(), n.min)
+		if !c.wide {
+			hi = 1
+		}
+		s.optional(c.bytes(), times(hi, n.max)-n.min)
+		return
+	}
+	if n.min == 1 && n.max == 1 {
+		s.node(one)
+		return
+	}
+	least := times(lo, n.min)
+	if least > 0 {
+		s.need(n.bytes(), least)
+	}
+	s.optional(n.bytes(), times(hi, n.max)-least)
+}
+
+func (s *shaper) alt(n *node) {
+	end := false
+	var branches []*node
+	for _, b := range n.sub {
+		if b.op == opAssert && b.assert == syntax.OpEndText {
+			end = true
+			continue
+		}
+		branches = append(branches, b)
+	}
+	sets, exact := fixedAlt(branches)
+	lo, hi := 0, 0
+	for i, b := range branches {
+		l, h := b.length()
+		if i == 0 || l < lo {
+			lo = l
+		}
+		hi = max(hi, h)
+	}
+	if end {
+		// Nothing but the end, or this: one byte of it is enough to ask for.
+		if len(sets) > 0 {
+			s.emit(ended, sets[0], 1)
+		}
+		s.done = true
+		return
+	}
+	if len(sets) == 0 {
+		s.optional(n.bytes(), hi)
+		return
+	}
+	// One set for a run of alike places makes a shorter walk.
+	for i := 0; i < len(sets); {
+		j := i
+		u := sets[i]
+		for j < len(sets) && (sets[j] == sets[i] || s.pendingMeets(u)) {
+			u.or(sets[j])
+			j++
+		}
+		s.need(u, j-i)
+		if s.done {
+			return
+		}
+		i = j
+	}
+	if !exact {
+		s.optional(n.bytes(), max(0, hi-len(sets)))
+	}
+}
+
+func (s *shaper) pendingMeets(u byteSet) bool { return s.most > 0 && s.pending.meets(u) }
+
+func (s *shaper) optional(set byteSet, most int) {
+	if s.done || most <= 0 {
+		return
+	}
+	if s.capStart == -1 {
+		s.capStart = unbounded // the secret may begin before what is needed of it
+	}
+	if s.closed {
+		s.closed = false // what stands behind the secret may be nothing
+		s.capStart = unbounded
+	}
+	s.pending.or(set)
+	s.most = sum(s.most, most)
+}
+
+func (s *shaper) need(set byteSet, n int) {
+	s.emit(need, set, min(n, longestNeed))
+	if n > longestNeed {
+		s.done = true
+	}
+}
+
+func (s *shaper) emit(kind shapeKind, set byteSet, n int) {
+	if s.done || n <= 0 {
+		return
+	}
+	if len(s.ops) >= longestShape {
+		s.done = true
+		return
+	}
+	if s.closed {
+		s.closed = false
+		if !set.meets(s.capSet) {
+			s.token = s.capStart
+		} else {
+			s.capStart = unbounded
+		}
+	}
+	if s.lost {
+		s.done = true
+		return
+	}
+	if s.most > 0 {
+		s.ops = append(s.ops, shapeOp{skip, s.f.sets.number(s.pending), s.most})
+		if s.pending.meets(set) {
+			if kind == need {
+				kind = loose
+			} else {
+				s.done = true // the end, or what is skipped: nothing to hold on to
+				return
+			}
+		}
+	}
+	s.pending, s.most = byteSet{}, 0
+	if s.capStart == -1 {
+		s.capStart = len(s.ops) + 1
+	}
+	s.ops = append(s.ops, shapeOp{kind, s.f.sets.number(set), n})
+	s.lost = kind == loose
+}
+
+// fixedAlt gives, for as many places as all alternatives have, what can stand
+// in each; exact when all alternatives are just that long.
+func fixedAlt(branches []*node) ([]byteSet, bool) {
+	var out []byteSet
+	exact := true
+	for i, b := range branches {
+		sets, e := b.fixed()
+		exact = exact && e
+		if i == 0 {
+			out = sets
+			continue
+		}
+		exact = exact && len(sets) == len(out)
+		n := min(len(out), len(sets))
+		joined := append([]byteSet(nil), out[:n]...)
+		for j := range joined {
+			joined[j].or(sets[j])
+		}
+		out = joined
+	}
+	return out, exact
+}
+
+// fixed gives what can stand in the first places of n; exact when n is just
+// that long.
+func (n *node) fixed() ([]byteSet, bool) {
+	switch n.op {
+	case opClass:
+		return []byteSet{n.bytes()}, !n.wide
+	case opSeq:
+		var out []byteSet
+		for _, c := range n.sub {
+			sets, exact := c.fixed()
+			out = append(out, sets...)
+			if !exact || len(out) > longestNeed {
+				return out, false
+			}
+		}
+		return out, true
+	case opGroup:
+		return n.sub[0].fixed()
+	case opAlt:
+		return fixedAlt(n.sub)
+	case opRep:
+		var out []byteSet
+		one, exact := n.sub[0].fixed()
+		if !exact && n.min > 0 {
+			return one, false
+		}
+		for range n.min {
+			out = append(out, one...)
+			if len(out) > longestNeed {
+				return out, false
+			}
+		}
+		return out, n.min == n.max
+	case opEmpty:
+		return nil, true
+	case opAssert:
+		return nil, n.assert != syntax.OpEndText
+	}
+	return nil, false
+}
+
+// chance is about how likely a place of a word passes.
+func (s *shape) chance(t *sets) float64 {
+	p := 1.0
+	for _, op := range s.ops {
+		if op.kind == skip {
+			continue
+		}
+		c := t.all[op.set].chance()
+		for range min(op.n, 40) {
+			p *= c
+		}
+	}
+	return max(p, 1e-5)
+}
+
+// holds reports whether the text from at on has the shape. When the shape knows
+// the secret, that is text[from:to]; from is negative when it is not known.
+func (s *shape) holds(t *sets, text []byte, at int) (ok bool, from, to int) {
+	from = -1
+	begin := at
+	for k := range s.ops {
+		op := &s.ops[k]
+		set := &t.all[op.set]
+		switch op.kind {
+		case skip:
+			begin = at
+			end := min(at+op.n, len(text))
+			for at < end && set.has(text[at]) {
+				at++
+			}
+			continue
+		case need:
+			if len(text)-at < op.n {
+				return false, -1, 0
+			}
+			if s.token == k+1 {
+				from = at
+			}
+			for _, c := range text[at : at+op.n] {
+				if !set.has(c) {
+					return false, -1, 0
+				}
+			}
+			at += op.n
+		case loose:
+			// The first run that is long enough and begins at or before at.
+			run, last := 0, min(at+op.n, len(text))
+			i := begin
+			for ; i < last && run < op.n; i++ {
+				run++
+				if !set.has(text[i]) {
+					run = 0
+				}
+			}
+			if run < op.n {
+				return false, -1, 0
+			}
+			if s.token == k+1 && i-run == at {
+				from = at
+			}
+		case ended:
+			if at < len(text) && !set.has(text[at]) {
+				return false, -1, 0
+			}
+			at++
+		}
+		begin = at
+	}
+	if from < 0 {
+		return true, -1, 0
+	}
+	set := &t.all[s.tokenSet]
+	for to = from; to < len(text) && set.has(text[to]); to++ {
+	}
+	return true, from, to
+}

@@ -1,0 +1,335 @@
+package match
+
+import (
+	"bytes"
+	"math"
+	"regexp/syntax"
+	"strings"
+
+	"github.com/zricethezav/gitleaks/v8/config"
+	"github.com/zricethezav/gitleaks/v8/report"
+)
+
+// judge makes a finding of a match of r in the text of this pass, unless
+// something speaks against it. What is asked is what gitleaks asks; the order is
+// another one, cheap questions first, since any no is the end.
+func (s *scan) judge(r *rule, m extent) {
+	var segments []segment
+	if s.layer != nil {
+		segments = overlapping(s.layer.segments, m)
+		if len(segments) == 0 {
+			return // this was found before it was decoded
+		}
+	}
+	text := bytes.Trim(s.cur[m.start:m.end], "\n")
+	secret := text
+	groups := r.Regex.FindSubmatchIndex(text)
+	if len(groups) >= 4 {
+		if r.SecretGroup > 0 {
+			if len(groups)/2 <= r.SecretGroup {
+				return
+			}
+			secret = group(text, groups, r.SecretGroup)
+		} else {
+			for g := 1; g < len(groups)/2; g++ {
+				if x := group(text, groups, g); len(x) > 0 {
+					secret = x
+					break
+				}
+			}
+		}
+	}
+	entropy := shannon(secret)
+	if r.Entropy != 0 && entropy <= r.Entropy {
+		return
+	}
+	if !r.implied || s.odd != nil {
+		if len(r.Keywords) > 0 && !s.hasKeyword(r) {
+			return
+		}
+	}
+	f := report.Finding{
+		Commit: s.commit, RuleID: r.RuleID, Description: r.Description, File: s.path,
+		Match: string(text), Secret: string(secret), Entropy: float32(entropy),
+	}
+	c := claim{finding: &f}
+	for _, lists := range [][]*allowlist{s.p.allowlists, r.allowlists} {
+		for _, a := range lists {
+			if a.RegexTarget != "line" && s.excuses(a, &c) {
+				return
+			}
+		}
+	}
+	f.Tags = append([]string(nil), r.Tags...)
+	if segments == nil {
+		m.end = m.start + len(text)
+	} else {
+		f.Tags = append(f.Tags, tags(segments, s.layer.depth)...)
+		c.line = s.decodedLine(segments)
+		m = toOriginal(segments, s.layer.below, m)
+	}
+	line := s.locate(&f, m)
+	if segments == nil {
+		c.line = line
+	}
+	if s.p.honour && strings.Contains(string(s.raw[line.start:line.end]), allowComment) {
+		return
+	}
+	for _, lists := range [][]*allowlist{s.p.allowlists, r.allowlists} {
+		for _, a := range lists {
+			if a.RegexTarget == "line" && s.excuses(a, &c) {
+				return
+			}
+		}
+	}
+	f.Line = string(s.raw[line.start:line.end])
+	s.findings = append(s.findings, f)
+}
+
+const allowComment = "gitleaks:allow"
+
+func group(text []byte, groups []int, n int) []byte {
+	if groups[2*n] < 0 {
+		return nil
+	}
+	return text[groups[2*n]:groups[2*n+1]]
+}
+
+// claim is a finding before the allowlists; line is a range of the text of the
+// pass, which is not the text as it was given when something was decoded.
+type claim struct {
+	finding *report.Finding
+	line    extent
+}
+
+// lineKey names an answer about a line, which is the same for all findings on it.
+type lineKey struct {
+	list  *allowlist
+	layer *layer
+	line  extent
+}
+
+// allowlist is one of gitleaks' allowlists.
+type allowlist struct {
+	*config.Allowlist
+	and bool
+	// When only is not empty, a secret that holds no other byte is allowed, by
+	// an expression like ^[a-z]+$, which most of what looks like a key is not.
+	only byteSet
+}
+
+func newAllowlists(lists []*config.Allowlist) []*allowlist {
+	var out []*allowlist
+	for _, l := range lists {
+		if l == nil {
+			continue
+		}
+		a := &allowlist{Allowlist: l, and: l.MatchCondition == config.AllowlistMatchAnd}
+		for _, re := range l.Regexes {
+			only := onlySet(re.String())
+			if !a.and && a.RegexTarget == "" && !only.empty() {
+				a.only = only
+			}
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// onlySet is the set of an expression ^[set]+$; else it is empty.
+func onlySet(expr string) byteSet {
+	n, err := parseNode(expr)
+	if err != nil || n.op != opSeq || len(n.sub) != 3 || !n.sub[0].isText(false) || !n.sub[2].isText(true) {
+		return byteSet{}
+	}
+	c := n.sub[1]
+	if c.op != opRep || c.min != 1 || c.max != unbounded || c.sub[0].op != opClass || c.sub[0].wide {
+		return byteSet{}
+	}
+	return c.sub[0].set
+}
+
+func (s byteSet) holdsAll(b []byte) bool {
+	for _, c := range b {
+		if !s.has(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// drops reports whether a finding of r with this secret is dropped for the
+// secret alone. A no may be wrong; a yes may not.
+func (p *program) drops(r *rule, secret []byte) bool {
+	if len(secret) == 0 || !ascii(secret) {
+		return false
+	}
+	for _, a := range r.allowlists {
+		if !a.only.empty() && a.only.holdsAll(secret) {
+			return true
+		}
+	}
+	if r.Entropy != 0 && shannon(secret) <= r.Entropy {
+		return true
+	}
+	text := string(secret)
+	for _, lists := range [][]*allowlist{p.allowlists, r.allowlists} {
+		for _, a := range lists {
+			if a.and {
+				continue
+			}
+			if len(a.StopWords) > 0 {
+				stopped, _ := a.ContainsStopWord(text)
+				if stopped {
+					return true
+				}
+			}
+			if a.RegexTarget == "" && len(a.Regexes) > 0 && a.RegexAllowed(text) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// excuses reports whether an allowlist lets a finding go.
+func (s *scan) excuses(a *allowlist, c *claim) bool {
+	if a.and {
+		if len(a.Commits) > 0 {
+			yes, _ := a.CommitAllowed(s.commit)
+			if !yes {
+				return false
+			}
+		}
+		if len(a.Paths) > 0 && !s.pathIn(a) {
+			return false
+		}
+		if len(a.StopWords) > 0 {
+			yes, _ := a.ContainsStopWord(c.finding.Secret)
+			if !yes {
+				return false
+			}
+		}
+		return len(a.Regexes) == 0 || s.regexAllows(a, c)
+	}
+	if len(a.StopWords) > 0 {
+		yes, _ := a.ContainsStopWord(c.finding.Secret)
+		if yes {
+			return true
+		}
+	}
+	return len(a.Regexes) > 0 && s.regexAllows(a, c)
+}
+
+func (s *scan) regexAllows(a *allowlist, c *claim) bool {
+	switch a.RegexTarget {
+	case "match":
+		return a.RegexAllowed(c.finding.Match)
+	case "line":
+		key := lineKey{a, s.layer, c.line}
+		yes, known := s.verdict[key]
+		if !known {
+			text := s.raw
+			if s.layer != nil {
+				text = s.cur
+			}
+			yes = a.RegexAllowed(string(text[c.line.start:c.line.end]))
+			if s.verdict == nil {
+				s.verdict = map[lineKey]bool{}
+			}
+			s.verdict[key] = yes
+		}
+		return yes
+	}
+	return a.RegexAllowed(c.finding.Secret)
+}
+
+// pathIn reports whether the path of this text is in an allowlist.
+func (s *scan) pathIn(a *allowlist) bool {
+	if s.path == "" {
+		return false
+	}
+	yes, known := s.paths[a]
+	if !known {
+		yes = a.PathAllowed(s.path)
+		if s.paths == nil {
+			s.paths = map[*allowlist]bool{}
+		}
+		s.paths[a] = yes
+	}
+	return yes
+}
+
+// leftOut reports whether one of the allowlists leaves out this path or commit
+// whatever is found.
+func (s *scan) leftOut(lists []*allowlist) bool {
+	if s.path == "" && s.commit == "" {
+		return false
+	}
+	for _, a := range lists {
+		commit, _ := a.CommitAllowed(s.commit)
+		if !a.and {
+			if commit || len(a.Paths) > 0 && s.pathIn(a) {
+				return true
+			}
+			continue
+		}
+		if len(a.Regexes) > 0 || len(a.StopWords) > 0 {
+			continue
+		}
+		if (len(a.Commits) == 0 || commit) && (len(a.Paths) == 0 || s.pathIn(a)) {
+			return true
+		}
+	}
+	return false
+}
+
+// decodedLine is the line of what was decoded, in the text of this pass, with
+// the newline before it.
+func (s *scan) decodedLine(segments []segment) extent {
+	d := segments[0].decoded
+	for i := range segments {
+		d = d.merge(segments[i].decoded)
+	}
+	line := extent{0, len(s.cur)}
+	i := bytes.LastIndexByte(s.cur[:min(d.start+1, len(s.cur))], '\n')
+	if i >= 0 {
+		line.start = i
+	}
+	i = bytes.IndexByte(s.cur[d.end:], '\n')
+	if i >= 0 {
+		line.end = d.end + i
+	}
+	return line
+}
+
+// shannon is gitleaks' entropy: counted in runes, over the length in bytes. It
+// adds up in the order of the runes, where gitleaks' order is random.
+func shannon(b []byte) (entropy float64) {
+	if len(b) == 0 {
+		return 0
+	}
+	inverse := 1.0 / float64(len(b))
+	if ascii(b) {
+		var count [128]int32
+		for _, c := range b {
+			count[c]++
+		}
+		for _, n := range count {
+			if n > 0 {
+				freq := float64(n) * inverse
+				entropy -= freq * math.Log2(freq)
+			}
+		}
+		return entropy
+	}
+	return shannonRunes(string(b), inverse)
+}
+
+// isText reports whether n is the end, or else the begin, of the text.
+func (n *node) isText(end bool) bool {
+	if end {
+		return n.op == opAssert && n.assert == syntax.OpEndText
+	}
+	return n.op == opAssert && n.assert == syntax.OpBeginText
+}
