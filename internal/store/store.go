@@ -109,7 +109,7 @@ const readers = 4
 func openSQLite(ctx context.Context, path string) (*DB, error) {
 	open := func(connections int, pragmas ...string) (*sql.DB, error) {
 		q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(10000)", "foreign_keys(1)"}, pragmas...)}
-		d, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
+		d, err := openKeeping("file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode())
 		if err != nil {
 			return nil, fmt.Errorf("open database %s: %w", path, err)
 		}
