@@ -319,7 +319,11 @@ func (e *Engine) recordBy(ctx context.Context, tx *store.Tx, i incident.Incident
 }
 
 func (e *Engine) enqueueStep(ctx context.Context, tx *store.Tx, i incident.Incident, name string) error {
-	return e.jobs.Enqueue(ctx, tx, stepArgs{Incident: i.ID, Round: i.Round, Step: name}, work.Options{})
+	o := work.Options{}
+	if name == stepHold || strings.HasPrefix(name, stepProve) {
+		o.Queue = work.QueueWatch // it waits for seconds, and must keep no verdict waiting
+	}
+	return e.jobs.Enqueue(ctx, tx, stepArgs{Incident: i.ID, Round: i.Round, Step: name}, o)
 }
 
 // driver finds who performs a verb, or a request as data when uses is "".

@@ -232,7 +232,8 @@ type Scan struct {
 	MaxPackBytes int64 `yaml:"max_pack_bytes" json:"max_pack_bytes,omitempty"`
 	// MaxBlobBytes: larger blobs are scanned up to it and marked partial. Defaults to 32 MiB.
 	MaxBlobBytes int64 `yaml:"max_blob_bytes" json:"max_blob_bytes,omitempty"`
-	// Workers is how many pushes are scanned at once. Defaults to the number of CPUs.
+	// Workers is how many pushes are fetched and scanned at once. Defaults to four for
+	// each CPU, at least 8: a fetch mostly waits.
 	Workers int `yaml:"workers" json:"workers,omitempty"`
 }
 

@@ -121,7 +121,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (_ *Service, err e
 	}
 	s.Jobs, err = work.New(ctx, s.DB, work.Config{
 		Logger:   slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Workers:  map[string]int{work.QueueScan: s.scanWorkers(), work.QueueBulk: 1, work.QueueRespond: 16, work.QueueTrail: 8, work.QueueKeep: 2},
+		Workers:  map[string]int{work.QueueScan: s.scanWorkers(), work.QueueBulk: 1, work.QueueRespond: 32, work.QueueWatch: 512, work.QueueTrail: 8, work.QueueKeep: 2},
 		Panicked: s.panicked,
 		Parked:   s.parked,
 	}, s.register)
@@ -248,7 +248,7 @@ func (s *Service) scanWorkers() int {
 	if s.Config.Scan.Workers > 0 {
 		return s.Config.Scan.Workers
 	}
-	return max(2, runtime.NumCPU())
+	return max(8, 4*runtime.NumCPU()) // a fetch mostly waits for GitHub
 }
 
 // write runs a transaction that appends to the ledger; the ledger's lock comes first.

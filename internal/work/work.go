@@ -39,10 +39,19 @@ import (
 const (
 	QueueScan    = "scan"    // a push
 	QueueBulk    = "bulk"    // whole histories
-	QueueRespond = "respond" // steps of incidents
+	QueueRespond = "respond" // steps of incidents that answer at once
+	QueueWatch   = "watch"   // holds and proofs, which mostly wait
 	QueueTrail   = "trail"   // log sources, bounded by providers' rates
 	QueueKeep    = "keep"    // reports, checkpoints, housekeeping
 )
+
+// polls is how often a queue looks for jobs on SQLite, where nothing wakes it: the
+// shorter the less a step waits for the next, the longer the less an idle service
+// takes. River adds up to 10 ms.
+var polls = map[string]time.Duration{
+	QueueScan: 20 * time.Millisecond, QueueRespond: 10 * time.Millisecond, QueueWatch: 40 * time.Millisecond,
+	QueueTrail: 100 * time.Millisecond, QueueKeep: 100 * time.Millisecond, QueueBulk: 250 * time.Millisecond,
+}
 
 // Args are a job's arguments; Kind names the handler. They are stored as JSON.
 type Args = river.JobArgs
@@ -51,6 +60,7 @@ type Args = river.JobArgs
 type Options struct {
 	At       time.Time // not before
 	Priority int       // 1 (first, the default) to 4
+	Queue    string    // instead of the handler's
 }
 
 // Config of an [Engine].
@@ -182,21 +192,22 @@ func New(ctx context.Context, db *store.DB, cfg Config, register func(*Registry)
 		Workers:              reg.workers,
 		Queues:               map[string]river.QueueConfig{},
 		FetchCooldown:        5 * time.Millisecond,
-		FetchPollInterval:    50 * time.Millisecond,
 		Logger:               cfg.Logger,
 		ErrorHandler:         &errorHandler{cfg},
 		RescueStuckJobsAfter: longest + time.Minute,
 		JobTimeout:           longest,
 	}
-	for _, q := range []string{QueueScan, QueueBulk, QueueRespond, QueueTrail, QueueKeep} {
+	for q, poll := range polls {
 		n := cfg.Workers[q]
 		if n == 0 {
 			n = 4
 		}
-		rc.Queues[q] = river.QueueConfig{MaxWorkers: n}
+		if db.IsPostgres() {
+			poll = time.Second // LISTEN/NOTIFY wakes it
+		}
+		rc.Queues[q] = river.QueueConfig{MaxWorkers: n, FetchPollInterval: poll}
 	}
 	if db.IsPostgres() {
-		rc.FetchPollInterval = time.Second // LISTEN/NOTIFY wakes it
 		driver := riverpgxv5.New(db.Pool())
 		m, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: cfg.Logger})
 		if err != nil {
@@ -294,6 +305,9 @@ func (e *Engine) Enqueue(ctx context.Context, tx *store.Tx, a Args, o Options) e
 	queue, ok := e.queues[a.Kind()]
 	if !ok {
 		return fmt.Errorf("enqueue %s: no handler", a.Kind())
+	}
+	if o.Queue != "" {
+		queue = o.Queue
 	}
 	opts := &river.InsertOpts{Queue: queue, ScheduledAt: o.At, Priority: o.Priority, MaxAttempts: e.tries[a.Kind()]}
 	var err error

@@ -136,8 +136,9 @@ func (w *world) config() (map[string]any, error) {
 			"private_key": file("app.pem", string(w.app.PrivateKeyPEM)), "webhook_secret": file("webhook", w.app.WebhookSecret),
 		},
 		"policy": map[string]any{"mode": "act"},
-		"guard":  map[string]any{"max_verdicts_per_hour": 1_000_000},
+		"guard":  map[string]any{"max_verdicts_per_hour": 1_000_000, "max_acts_per_hour": 1_000_000},
 		"ledger": map[string]any{"origin": "stanch-bench"},
+		"pprof":  true,
 		"providers": map[string]any{
 			"aws": map[string]any{
 				"endpoint_url": w.aws.URL,
