@@ -188,9 +188,9 @@ func TestCanaries(t *testing.T) {
 // push leaks in files, messages, people, paths, branches and tags.
 func (f *canaryFarm) push() {
 	dir := f.clone()
-	f.commit(dir, "Add services", f.files(90))
+	f.commit(dir, "Add services", f.files(100))
 	f.git(dir, "push", "--quiet", "origin", "main")
-	for k := range 10 {
+	for k := range 5 {
 		kind := tokenKinds[k%len(tokenKinds)]
 		f.commit(dir, "Rotate "+f.token(kind, "a token in a commit message"), map[string]string{"a.txt": fmt.Sprint(k)})
 		f.commit(dir, "Add a path", map[string]string{"keys/" + f.token(kind, "a token in a path") + "/readme": "x"})
@@ -198,14 +198,14 @@ func (f *canaryFarm) push() {
 			f.token(kind, "a token as an author")+" <"+f.token(kind, "a token as an e-mail")+"@acme.example>")
 	}
 	f.git(dir, "push", "--quiet", "origin", "main")
-	for k := range 6 {
+	for k := range 5 {
 		kind := tokenKinds[k%len(tokenKinds)]
 		branch := "fix/" + f.token(kind, "a token in a branch name")
 		f.git(dir, "checkout", "--quiet", "-b", branch)
 		f.commit(dir, "On a branch", map[string]string{"b.txt": f.token(kind, "a token on such a branch")})
-		f.git(dir, "push", "--quiet", "origin", branch)
-		f.git(dir, "tag", "-a", "v"+f.token(kind, "a token in a tag name"), "-m", "Release "+f.token(kind, "a token in a tag message"))
-		f.git(dir, "push", "--quiet", "origin", "--tags")
+		tag := "v" + f.token(kind, "a token in a tag name")
+		f.git(dir, "tag", "-a", tag, "-m", "Release "+f.token(kind, "a token in a tag message"))
+		f.git(dir, "push", "--quiet", "origin", branch, tag)
 		f.git(dir, "push", "--quiet", "origin", "--delete", branch)
 	}
 }
