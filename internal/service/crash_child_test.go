@@ -97,7 +97,7 @@ func txOwner() string {
 			return strings.NewReplacer("(*", "", ")", "").Replace(name)
 		}
 		if !more {
-			return "?"
+			return "a group of transactions" // that SQLite commits together
 		}
 	}
 }
