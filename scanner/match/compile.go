@@ -17,8 +17,9 @@ type program struct {
 	pathOnly   []*rule
 	always     []int // numbers of rules that no word announces
 	words      *automaton
-	uses       [][]use // for each word
-	sets       *sets
+	uses       [][]use      // for each word
+	sets       *sets        // of the shapes
+	runs       *sets        // of the reaches
 	allowlists []*allowlist // the global ones
 	depth      int          // passes of decoding
 	honour     bool         // "gitleaks:allow" comments
@@ -42,6 +43,9 @@ type rule struct {
 	// when one of its keywords is there, or always.
 	windowed bool
 	anchors  []anchor
+	// late are the anchors, each a single byte, of a rule that its keywords
+	// announce; none when the whole text has to be seen.
+	late []anchor
 	// implied: no match is without a keyword, so that none has to be looked for.
 	implied    bool
 	allowlists []*allowlist
@@ -54,7 +58,7 @@ type rule struct {
 // compile makes a program of cfg. It never fails: what cannot be taken apart is
 // run as gitleaks runs it.
 func compile(cfg config.Config, depth int, honour bool) *program {
-	p := &program{cfg: cfg, sets: newSets(), depth: depth, honour: honour}
+	p := &program{cfg: cfg, sets: newSets(), runs: newSets(), depth: depth, honour: honour}
 	p.allowlists = newAllowlists(cfg.Allowlists)
 	ids := make([]string, 0, len(cfg.Rules))
 	for id := range cfg.Rules {
@@ -136,11 +140,19 @@ func (p *program) findAnchors(r *rule) {
 	if err != nil {
 		return // a regexp that another engine compiled
 	}
-	f := &finder{sets: p.sets, secret: max(1, r.SecretGroup)}
+	f := &finder{sets: p.sets, runs: p.runs, secret: max(1, r.SecretGroup)}
 	anchors, cost := f.anchors(n)
 	// A rule without a good word is better announced by its keywords, if those
 	// are rare: then its regexp sees a whole text once in a long while.
 	if anchors == nil || cost > 3 && announced(r.Keywords) {
+		if !announced(r.Keywords) {
+			return
+		}
+		f.single = true
+		anchors, cost = f.anchors(n)
+		if anchors != nil && cost < 3 {
+			r.late = anchors
+		}
 		return
 	}
 	r.windowed, r.anchors = true, anchors
@@ -157,7 +169,7 @@ func (r *rule) findPathWords() {
 	if err != nil {
 		return
 	}
-	f := &finder{sets: newSets()}
+	f := &finder{sets: newSets(), runs: newSets()}
 	anchors, _ := f.anchors(n)
 	for _, a := range anchors {
 		r.pathWords = append(r.pathWords, a.word)

@@ -220,12 +220,21 @@ func codePointsEnd(text []byte, at int) int {
 
 // nextRun finds the next run of base64 bytes that is long enough. Of the places
 // in such a run one is a multiple of its least length away from at, so that
-// only those are looked at.
+// only those are looked at; and of the eight places on one of its sides all are
+// in the run too, which few words are long enough for.
 func nextRun(text []byte, at int) extent {
+	const step, half = shortestRun, shortestRun / 2
 	n := len(text)
-	for k := at + shortestRun - 1; k < n; k += shortestRun {
+	for k := at + step - 1; k < n; k += step {
 		if bytesAre[text[k]]&isBase64 == 0 {
 			continue
+		}
+		if k-half >= at && k+half < n {
+			left := bytesAre[text[k-half/2]] & bytesAre[text[k-half+1]]
+			right := bytesAre[text[k+half/2]] & bytesAre[text[k+half-1]]
+			if (left|right)&isBase64 == 0 {
+				continue
+			}
 		}
 		start := k
 		for start > at && bytesAre[text[start-1]]&isBase64 != 0 {
@@ -235,7 +244,7 @@ func nextRun(text []byte, at int) extent {
 		for end < n && bytesAre[text[end]]&isBase64 != 0 {
 			end++
 		}
-		if end-start >= shortestRun {
+		if end-start >= step {
 			return extent{start, end}
 		}
 	}

@@ -1,5 +1,7 @@
 package match
 
+import "slices"
+
 // Every match of most rules holds one of a few words. This file finds them: an
 // anchor is such a word, what must stand around it, and how far a match can
 // extend on both sides.
@@ -25,8 +27,10 @@ const (
 
 // finder looks for the anchors of one rule.
 type finder struct {
-	sets   *sets
-	secret int // the capturing group that holds the secret
+	sets   *sets // of the shapes
+	runs   *sets // of the reaches
+	secret int   // the capturing group that holds the secret
+	single bool  // words are single bytes
 }
 
 // anchors gives the cheapest set of words of which every match of n holds one,
@@ -35,8 +39,8 @@ func (f *finder) anchors(n *node) ([]anchor, float64) {
 	return f.find(n, around{}, 0)
 }
 
-// around is what stands around a node: the reach of it, the nodes right
-// before and all nodes behind.
+// around is what stands around a node: the reach on both sides, and all nodes
+// behind. For words, after begins with their first byte.
 type around struct {
 	before, after reach
 	bound         bool    // a \b is right before
@@ -49,7 +53,8 @@ func (f *finder) find(n *node, c around, depth int) ([]anchor, float64) {
 	}
 	switch n.op {
 	case opClass:
-		return f.words([]*node{n}, c)
+		c.after = n.reach(false, f.runs).then(c.after, f.runs)
+		return f.words(append([]*node{n}, c.behind...), c)
 	case opGroup:
 		return f.find(n.sub[0], c, depth+1)
 	case opRep:
@@ -62,7 +67,7 @@ func (f *finder) find(n *node, c around, depth int) ([]anchor, float64) {
 			rest.max--
 		}
 		c.behind = append([]*node{rest}, c.behind...)
-		c.after = rest.reach(false, f.sets).then(c.after, f.sets)
+		c.after = rest.reach(false, f.runs).then(c.after, f.runs)
 		return f.find(n.sub[0], c, depth+1)
 	case opAlt:
 		var all []anchor
@@ -86,56 +91,78 @@ func (f *finder) find(n *node, c around, depth int) ([]anchor, float64) {
 }
 
 func (f *finder) findInSeq(seq []*node, c around, depth int) (best []anchor, least float64) {
+	// What is behind each node.
+	after := make([]reach, len(seq)+1)
+	after[len(seq)] = c.after
+	for i := len(seq) - 1; i >= 0; i-- {
+		after[i] = seq[i].reach(false, f.runs).then(after[i+1], f.runs)
+	}
 	before := c.before
+	all := append(append([]*node(nil), seq...), c.behind...)
 	for i, n := range seq {
-		here := around{
-			before: before,
-			after:  reachOf(seq[i+1:], false, f.sets).then(c.after, f.sets),
-			bound:  i == 0 && c.bound || i > 0 && seq[i-1].isBoundary(),
-			behind: append(append([]*node(nil), seq[i+1:]...), c.behind...),
+		// A word is looked for from its first letter on.
+		if i == 0 || !n.isLetter() || !seq[i-1].isLetter() {
+			bound := i == 0 && c.bound || i > 0 && seq[i-1].isBoundary()
+			a, w := f.words(all[i:], around{before: before, after: after[i], bound: bound})
+			if a != nil && (best == nil || w < least) {
+				best, least = a, w
+			}
+			if n.op != opClass {
+				a, w = f.find(n, around{before: before, after: after[i+1], bound: bound, behind: all[i+1:]}, depth+1)
+				if a != nil && (best == nil || w < least) {
+					best, least = a, w
+				}
+			}
 		}
-		a, w := f.words(seq[i:], around{
-			before: before, bound: here.bound, behind: c.behind,
-			after: c.after,
-		})
-		if a != nil && (best == nil || w < least) {
-			best, least = a, w
-		}
-		a, w = f.find(n, here, depth+1)
-		if a != nil && (best == nil || w < least) {
-			best, least = a, w
-		}
-		before = n.reach(true, f.sets).then(before, f.sets)
+		before = n.reach(true, f.runs).then(before, f.runs)
 	}
 	return best, least
+}
+
+// isLetter reports whether n is one letter, in one case or both.
+func (n *node) isLetter() bool {
+	if n.op != opClass || n.wide {
+		return false
+	}
+	seen := -1
+	for c := range 0x80 {
+		if n.set.has(byte(c)) {
+			if seen >= 0 && int(lower(byte(c))) != seen {
+				return false
+			}
+			seen = int(lower(byte(c)))
+		}
+	}
+	return seen >= 0
 }
 
 func (n *node) isBoundary() bool {
 	return n.op == opAssert && n.assert == wordBoundary
 }
 
-// words gives the words with which every match of seq begins.
-func (f *finder) words(seq []*node, c around) ([]anchor, float64) {
-	all := append(append([]*node(nil), seq...), c.behind...)
-	list := prefixes(all)
+// words gives the words with which every match of all, which is all that is to
+// come, begins.
+func (f *finder) words(all []*node, c around) ([]anchor, float64) {
+	shortest := 2
+	if f.single {
+		shortest = 1
+	}
+	list := prefixes(all, shortest)
+	if f.single {
+		list = firsts(list)
+	}
 	if len(list) == 0 {
 		return nil, 0
 	}
-	for _, p := range list {
-		if len(p.text) < 2 {
-			return nil, 0
-		}
-	}
 	a := anchor{
-		before: c.before, bound: c.bound,
-		after: reachOf(seq, false, f.sets).then(c.after, f.sets),
+		before: c.before, bound: c.bound, after: c.after,
 		shape: f.shapeOf(all),
 	}
 	pass := a.shape.chance(f.sets)
 	if a.bound {
 		pass *= 0.5
 	}
-	window := 200 + a.before.cost(f.sets) + a.after.cost(f.sets)
+	window := 200 + a.before.cost(f.runs) + a.after.cost(f.runs)
 	out := make([]anchor, 0, len(list))
 	cost := 0.0
 	for _, p := range list {
@@ -155,6 +182,18 @@ func (f *finder) words(seq []*node, c around) ([]anchor, float64) {
 	return out, cost
 }
 
+// firsts is the first byte of each, once.
+func firsts(list []prefix) []prefix {
+	var out []prefix
+	for _, p := range list {
+		p = prefix{p.text[:min(1, len(p.text))], false}
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 // prefix is how a match begins; whole when it can end there.
 type prefix struct {
 	text  string
@@ -162,14 +201,18 @@ type prefix struct {
 }
 
 // prefixes gives texts of which every match of seq begins with one, in lower
-// case; the empty text when nothing is known.
-func prefixes(seq []*node) []prefix {
+// case; the empty text when nothing is known. It gives up, with nil, when one of
+// them cannot become as long as least.
+func prefixes(seq []*node, least int) []prefix {
 	cur := []prefix{{"", true}}
 	for _, n := range seq {
 		open, shortest := false, longestWord
 		for _, p := range cur {
 			open = open || p.whole
 			shortest = min(shortest, len(p.text))
+			if !p.whole && len(p.text) < least {
+				return nil
+			}
 		}
 		if !open {
 			break
@@ -184,37 +227,48 @@ func prefixes(seq []*node) []prefix {
 		}
 		cur = next
 	}
+	for _, p := range cur {
+		if len(p.text) < least {
+			return nil
+		}
+	}
 	return cur
 }
 
 // cross extends the whole ones of a by each of b; nil when that is too many.
 func cross(a, b []prefix) []prefix {
-	seen := map[prefix]bool{}
-	var out []prefix
+	out := make([]prefix, 0, len(a)*min(len(b), 8))
 	for _, p := range a {
-		more := b
 		if !p.whole {
-			more = []prefix{{"", false}}
+			out = append(out, p)
+			continue
 		}
-		for _, q := range more {
+		for _, q := range b {
 			x := prefix{p.text + q.text, p.whole && q.whole}
 			if len(x.text) > longestWord {
 				x = prefix{x.text[:longestWord], false}
 			}
-			if seen[x] {
+			if slices.Contains(out, x) {
 				continue
 			}
-			seen[x] = true
-			out = append(out, x)
-			if len(out) > mostWords {
+			if len(out) >= mostWords {
 				return nil
 			}
+			out = append(out, x)
 		}
 	}
 	return out
 }
 
+// prefixes gives how a match of n begins.
 func (n *node) prefixes() []prefix {
+	if n.begins == nil {
+		n.begins = n.findPrefixes()
+	}
+	return n.begins
+}
+
+func (n *node) findPrefixes() []prefix {
 	unknown := []prefix{{"", false}}
 	switch n.op {
 	case opClass:
@@ -241,9 +295,9 @@ func (n *node) prefixes() []prefix {
 		}
 		return out
 	case opSeq:
-		return prefixes(n.sub)
+		return prefixes(n.sub, 0)
 	case opGroup:
-		return prefixes(n.sub)
+		return prefixes(n.sub, 0)
 	case opAlt:
 		var out []prefix
 		for _, s := range n.sub {
@@ -262,7 +316,7 @@ func (n *node) prefixes() []prefix {
 		for i := range seq {
 			seq[i] = n.sub[0]
 		}
-		out := append([]prefix(nil), prefixes(seq)...)
+		out := append([]prefix(nil), prefixes(seq, 0)...)
 		if n.max > copies {
 			for i := range out {
 				out[i].whole = false

@@ -1,6 +1,7 @@
 package match
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"strings"
@@ -41,6 +42,7 @@ type sighting struct {
 	windows []window
 	strong  bool
 	whole   bool
+	late    bool // announced, and its windows are here
 	touched bool
 }
 
@@ -78,10 +80,11 @@ func (s *scan) release() {
 		size += 8 * cap(keep.hits[i])
 	}
 	for i := range keep.decoded {
-		clear(keep.decoded[i][:cap(keep.decoded[i])]) // decoded secrets do not stay
+		clear(keep.decoded[i]) // decoded secrets do not stay
 		size += cap(keep.decoded[i])
 	}
 	clear(s.piece[:cap(s.piece)])
+	keep.decoded[0], keep.decoded[1] = keep.decoded[0][:0], keep.decoded[1][:0]
 	if size > keepBytes {
 		return
 	}
@@ -147,7 +150,7 @@ func (s *scan) pass(ctx context.Context) {
 		s.odd = fold(s.cur)
 		hay = s.odd.text
 	}
-	s.runs.reset(len(s.p.sets.all), s.odd != nil)
+	s.runs.reset(len(s.p.runs.all), s.odd != nil)
 	state := uint32(0)
 	for from := 0; from < len(hay) && ctx.Err() == nil; {
 		to := min(from+blockBytes, len(hay))
@@ -200,7 +203,10 @@ func (s *scan) hit(h hit) {
 
 func (s *scan) use(u *use, end int) {
 	if u.anchor == nil {
-		s.touch(u.rule).whole = true
+		f := s.touch(u.rule)
+		if !f.whole && !f.late {
+			s.announce(s.p.rules[u.rule], f)
+		}
 		return
 	}
 	at := end - u.length
@@ -222,8 +228,8 @@ func (s *scan) use(u *use, end int) {
 		}
 	}
 	w := window{
-		lo:     max(0, s.runs.backward(u.anchor.before, s.p.sets, s.cur, at)-margin),
-		hi:     min(len(s.cur), s.runs.forward(u.anchor.after, s.p.sets, s.cur, at)+margin),
+		lo:     max(0, s.runs.backward(u.anchor.before, s.p.runs, s.cur, at)-margin),
+		hi:     min(len(s.cur), s.runs.forward(u.anchor.after, s.p.runs, s.cur, at)+margin),
 		strong: strong,
 	}
 	f := s.touch(u.rule)
@@ -237,6 +243,32 @@ func (s *scan) use(u *use, end int) {
 		}
 	}
 	f.windows = append(f.windows, w)
+}
+
+// announce begins with a rule whose keyword is there. What the words of some
+// rules are is too common to be looked for in every text, and is looked for now.
+func (s *scan) announce(r *rule, f *sighting) {
+	if len(r.late) == 0 || s.odd != nil {
+		f.whole = true
+		return
+	}
+	f.late = true
+	for i := range r.late {
+		a := &r.late[i]
+		for c := range 0x80 {
+			if lower(byte(c)) != a.word[0] {
+				continue
+			}
+			for at := 0; ; at++ {
+				n := bytes.IndexByte(s.cur[at:], byte(c))
+				if n < 0 {
+					break
+				}
+				at += n
+				s.use(&use{rule: r.number, anchor: a, length: 1}, at+1)
+			}
+		}
+	}
 }
 
 // join sorts windows and joins those that meet.
@@ -329,6 +361,7 @@ func (s *scan) decode() bool {
 	if s.layer != nil {
 		next.depth = s.layer.depth + 1
 	}
+	clear(s.decoded[buf])
 	out := s.decoded[buf][:0]
 	done := 0
 	before := encoded{extent{-1, -1}, 0}

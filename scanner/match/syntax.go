@@ -32,8 +32,9 @@ type node struct {
 	wide     bool      // of opClass: also runes of several bytes, or bytes that are no UTF-8
 	odd      string    // of opClass: the letters to which U+212A and U+017F fold, where it takes them
 	sub      []*node
-	min, max int // of opRep
-	group    int // of opGroup
+	min, max int      // of opRep
+	group    int      // of opGroup
+	begins   []prefix // how a match begins, when that was asked
 }
 
 // byteSet is a set of byte values.

@@ -1,0 +1,9 @@
+//go:build !unix
+
+package match
+
+import "time"
+
+var born = time.Now()
+
+func cpuTime() time.Duration { return time.Since(born) }
