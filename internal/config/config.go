@@ -194,11 +194,11 @@ type Account struct {
 	ID string `yaml:"id" json:"id" jsonschema:"pattern=^[0-9]{12}$"`
 	// Name is shown to people. Defaults to the id.
 	Name string `yaml:"name" json:"name,omitempty"`
-	// Partition is aws, aws-cn or aws-us-gov. Defaults to the partition in RoleARN.
+	// Partition is aws, aws-cn or aws-us-gov. Defaults to the partition in RoleARN, or aws.
 	Partition string `yaml:"partition" json:"partition,omitempty"`
-	// RoleARN is the role that we assume in the account. It has no default and is
-	// required.
-	RoleARN string `yaml:"role_arn" json:"role_arn"`
+	// RoleARN is the role that we assume in the account. Defaults to none: our own
+	// credentials act directly, which one account, their own, can do.
+	RoleARN string `yaml:"role_arn" json:"role_arn,omitempty"`
 	// ExternalID is sent when the role is assumed. Defaults to none.
 	ExternalID Secret `yaml:"external_id" json:"external_id,omitzero"`
 	// Regions limits the trail. Defaults to the Regions that account:ListRegions says

@@ -323,6 +323,7 @@ func (p *Provider) complete() {
 		orDefault(&a.Name, a.ID)
 		if a.Partition == "" {
 			a.Partition, _, _ = parseRoleARN(a.RoleARN)
+			orDefault(&a.Partition, "aws")
 		}
 	}
 }

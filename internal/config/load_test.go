@@ -96,6 +96,8 @@ func TestRefusals(t *testing.T) {
 		{"env name", "database:\n  env: \"postgres://x\"\n", ":2:8:", "database.env: is not the name", "its name alone"},
 		{"role of other account", "providers:\n  aws:\n    accounts:\n      - id: \"111111111111\"\n        role_arn: arn:aws:iam::222222222222:role/r\n", ":5:19:", "names another account", "account itself"},
 		{"account twice", "providers:\n  aws:\n    accounts:\n      - {id: \"111111111111\", role_arn: \"arn:aws:iam::111111111111:role/r\"}\n      - {id: \"111111111111\", role_arn: \"arn:aws:iam::111111111111:role/r\"}\n", ":5:14:", "enrolled twice", "remove"},
+		{"two accounts without role", "providers:\n  aws:\n    accounts:\n      - id: \"111111111111\"\n      - id: \"222222222222\"\n", ":5:9:", "second account without role_arn", "add role_arn"},
+		{"external id without role", "providers:\n  aws:\n    accounts:\n      - id: \"111111111111\"\n        external_id:\n          env: X\n", ":6:11:", "of no use without role_arn", "role_arn"},
 		{"egress", "egress:\n  allow: [\"https://x.example\"]\n", ":2:11:", "egress.allow[0]: is not a host", "without https://"},
 		{"keeper", "secrets:\n  keeper: file://relative\n", ":2:11:", "secrets.keeper", "absolute"},
 		{"polls", "trail:\n  polls: [0s, 5m, 2m]\n", ":2:19:", "trail.polls[2]: is not later", "rising"},

@@ -340,7 +340,7 @@ func TestSchema(t *testing.T) {
 		{"duration", "scan: {timeout: 10m, workers: 3}", true},
 		{"no duration", "scan: {timeout: soon}", false},
 		{"account number", "providers: {aws: {accounts: [{id: 123, role_arn: x}]}}", false},
-		{"account without role", "providers: {aws: {accounts: [{id: \"123456789012\"}]}}", false},
+		{"account without role", "providers: {aws: {accounts: [{id: \"123456789012\"}]}}", true},
 		{"provider", "providers: {github: {owners: [acme], credentials: {token: {env: T}}}}", true},
 	}
 	for _, tt := range tests {

@@ -301,8 +301,12 @@ func (d *document) account(at string, a Account, seen map[string]bool) {
 	seen[a.ID] = true
 	partition, account, ok := parseRoleARN(a.RoleARN)
 	switch {
+	case a.RoleARN == "" && seen["own credentials"]:
+		d.bad(at, "is the second account without role_arn: our own credentials are of one account", "add role_arn: arn:aws:iam::ACCOUNT:role/NAME")
+	case a.RoleARN == "" && a.ExternalID != Secret{}:
+		d.bad(at+".external_id", "is of no use without role_arn", "add role_arn: arn:aws:iam::ACCOUNT:role/NAME, or remove the line")
 	case a.RoleARN == "":
-		d.bad(at, "has no role_arn", "add role_arn: arn:aws:iam::ACCOUNT:role/NAME")
+		seen["own credentials"] = true
 	case !ok:
 		d.bad(at+".role_arn", "is not a role's ARN", "write arn:aws:iam::ACCOUNT:role/NAME")
 	case accountID.MatchString(a.ID) && account != a.ID:

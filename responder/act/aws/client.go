@@ -54,12 +54,14 @@ type account struct {
 
 func (d *Driver) newAccount(a Account, bootstrap awssdk.CredentialsProvider) *account {
 	out := &account{Account: a, credentials: bootstrap, users: map[string]string{}, writes: make(chan struct{}, policyWriters)}
-	if a.RoleARN != "" {
-		region := d.region
-		if a.Partition != "aws" {
-			region = partitionRegion[a.Partition]
-		}
-		client := sts.NewFromConfig(d.config(region, bootstrap, persistent()))
+	region := d.region
+	if a.Partition != "aws" {
+		region = partitionRegion[a.Partition]
+	}
+	client := sts.NewFromConfig(d.config(region, bootstrap, persistent()))
+	if a.RoleARN == "" {
+		out.credentials = awssdk.NewCredentialsCache(direct{own: bootstrap, sts: client, account: a.ID})
+	} else {
 		provider := stscreds.NewAssumeRoleProvider(client, a.RoleARN, func(o *stscreds.AssumeRoleOptions) {
 			o.RoleSessionName = "stanch"
 			o.Duration = time.Hour // a chained session can live no longer
@@ -69,7 +71,7 @@ func (d *Driver) newAccount(a Account, bootstrap awssdk.CredentialsProvider) *ac
 		})
 		out.credentials = awssdk.NewCredentialsCache(provider, func(o *awssdk.CredentialsCacheOptions) { o.ExpiryWindow = 15 * time.Minute })
 	}
-	region := partitionRegion[a.Partition]
+	region = partitionRegion[a.Partition]
 	out.iam = iam.NewFromConfig(d.config(region, out.credentials, persistent()))
 	out.reader = iam.NewFromConfig(d.config(region, out.credentials, awssdk.NopRetryer{}))
 	return out
@@ -256,10 +258,13 @@ func reasonOf(err error) string {
 	var none noAnswer
 	var dns *net.DNSError
 	var op *net.OpError
+	var foreign foreignSelf
 	code := codeOf(err)
 	switch {
 	case err == nil:
 		return ""
+	case errors.As(err, &foreign):
+		return foreign.Error()
 	case isCode(code):
 		return code
 	case errors.As(err, &none):

@@ -242,13 +242,17 @@ func (d *Driver) Warm(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Check assumes our role in one enrolled account, if its session is not fresh.
+// Check assumes our role in one enrolled account, if its session is not fresh, or
+// where there is no role makes sure that our own credentials are of that account.
 func (d *Driver) Check(ctx context.Context, accountID string) error {
 	a := d.accounts[accountID]
 	if a == nil {
 		return notEnrolled(accountID)
 	}
 	_, err := a.credentials.Retrieve(ctx)
+	if err != nil && a.RoleARN == "" {
+		return fmt.Errorf("use our own credentials in account %s: %s", accountID, reasonOf(err))
+	}
 	if err != nil {
 		return fmt.Errorf("assume role %s in account %s: %s", a.RoleARN, accountID, reasonOf(err))
 	}

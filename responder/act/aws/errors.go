@@ -48,16 +48,25 @@ func explain(a *account, doing string, err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %w", doing, context.Canceled)
+	case errors.Is(err, act.ErrPerson):
+		return fmt.Errorf("%s: %s: %w", doing, why, act.ErrPerson)
 	case assuming && isDenied(err):
 		return fmt.Errorf("assume role %s in account %s: %s; check its trust policy and external id: %w", a.RoleARN, a.ID, why, act.ErrPerson)
 	case isDenied(err):
-		return fmt.Errorf("%s in account %s: %s; our role %s needs that permission, or do it by hand: %w", doing, a.ID, why, cmpOr(a.RoleARN, "there"), act.ErrPerson)
+		return fmt.Errorf("%s in account %s: %s; %s that permission, or do it by hand: %w", doing, a.ID, why, whoNeeds(a), act.ErrPerson)
 	case isGone(err):
 		return fmt.Errorf("%s: the key or its user no longer exists: %w", doing, act.ErrGone)
 	case isPassing(err):
 		return &act.Retry{After: retryAfter(err), Err: fmt.Errorf("%s: %s", doing, why)}
 	}
 	return fmt.Errorf("%s: %s: %w", doing, why, act.ErrPerson)
+}
+
+func whoNeeds(a *account) string {
+	if a.RoleARN == "" {
+		return "our own credentials need"
+	}
+	return "our role " + a.RoleARN + " needs"
 }
 
 func retryAfter(err error) time.Duration {
