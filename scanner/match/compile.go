@@ -50,9 +50,7 @@ type rule struct {
 	implied    bool
 	allowlists []*allowlist
 	places     bool // some allowlist asks for a path or a commit
-	// Every path that the path expression matches holds one of these words.
-	pathWords []string
-	pathStart byteSet // with which they begin
+	path       *pathSet
 }
 
 // compile makes a program of cfg. It never fails: what cannot be taken apart is
@@ -90,7 +88,7 @@ func compile(cfg config.Config, depth int, honour bool) *program {
 		}
 		if r.Regex == nil {
 			if r.Path != nil {
-				r.findPathWords()
+				r.path = newPathSet([]string{r.Path.String()}, r.Path.MatchString)
 				p.pathOnly = append(p.pathOnly, r)
 			}
 			continue
@@ -162,22 +160,4 @@ func (p *program) findAnchors(r *rule) {
 		r.implied = r.implied && slices.ContainsFunc(r.Keywords, holds)
 	}
 	r.implied = r.implied || len(r.Keywords) == 0
-}
-
-func (r *rule) findPathWords() {
-	n, err := parseNode(r.Path.String())
-	if err != nil {
-		return
-	}
-	f := &finder{sets: newSets(), runs: newSets()}
-	anchors, _ := f.anchors(n)
-	for _, a := range anchors {
-		r.pathWords = append(r.pathWords, a.word)
-		r.pathStart.add(a.word[0])
-		for c := byte('A'); c <= 'Z'; c++ {
-			if lower(c) == a.word[0] {
-				r.pathStart.add(c)
-			}
-		}
-	}
 }

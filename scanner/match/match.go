@@ -247,7 +247,7 @@ func (g *Gitleaks) IgnoresPath(path string) bool {
 		return false
 	}
 	for _, a := range g.program.allowlists {
-		if !a.and && a.PathAllowed(path) {
+		if !a.and && a.paths != nil && a.paths.match(path) {
 			return true
 		}
 	}

@@ -128,7 +128,7 @@ func (s *scan) isAllowed() bool {
 
 func (s *scan) pathRules() {
 	for _, r := range s.p.pathOnly {
-		if s.path == "" || !r.mayMatchPath(s.path) || !r.Path.MatchString(s.path) || r.places && s.leftOut(r.allowlists) {
+		if s.path == "" || !r.path.match(s.path) || r.places && s.leftOut(r.allowlists) {
 			continue
 		}
 		if len(r.Keywords) > 0 && !s.hasKeyword(r) {
@@ -424,22 +424,4 @@ func yield(fs []report.Finding) []report.Finding {
 		}
 	}
 	return keep
-}
-
-// mayMatchPath is a quick test for the path of a rule.
-func (r *rule) mayMatchPath(path string) bool {
-	if len(r.pathWords) == 0 || !ascii(path) {
-		return true
-	}
-	for i := range path {
-		if !r.pathStart.has(path[i]) {
-			continue
-		}
-		for _, w := range r.pathWords {
-			if len(path)-i >= len(w) && strings.EqualFold(path[i:i+len(w)], w) {
-				return true
-			}
-		}
-	}
-	return false
 }

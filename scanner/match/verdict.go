@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/zricethezav/gitleaks/v8/config"
+	"github.com/zricethezav/gitleaks/v8/regexp"
 	"github.com/zricethezav/gitleaks/v8/report"
 )
 
@@ -112,7 +113,8 @@ type lineKey struct {
 // allowlist is one of gitleaks' allowlists.
 type allowlist struct {
 	*config.Allowlist
-	and bool
+	and   bool
+	paths *pathSet
 	// When only is not empty, a secret that holds no other byte is allowed, by
 	// an expression like ^[a-z]+$, which most of what looks like a key is not.
 	only byteSet
@@ -125,6 +127,9 @@ func newAllowlists(lists []*config.Allowlist) []*allowlist {
 			continue
 		}
 		a := &allowlist{Allowlist: l, and: l.MatchCondition == config.AllowlistMatchAnd}
+		if len(l.Paths) > 0 {
+			a.paths = newPathSet(sources(l.Paths), l.PathAllowed)
+		}
 		for _, re := range l.Regexes {
 			only := onlySet(re.String())
 			if !a.and && a.RegexTarget == "" && !only.empty() {
@@ -132,6 +137,15 @@ func newAllowlists(lists []*config.Allowlist) []*allowlist {
 			}
 		}
 		out = append(out, a)
+	}
+	return out
+}
+
+// sources gives the text of expressions.
+func sources(list []*regexp.Regexp) []string {
+	out := make([]string, len(list))
+	for i, re := range list {
+		out[i] = re.String()
 	}
 	return out
 }
@@ -251,7 +265,7 @@ func (s *scan) pathIn(a *allowlist) bool {
 	}
 	yes, known := s.paths[a]
 	if !known {
-		yes = a.PathAllowed(s.path)
+		yes = a.paths.match(s.path)
 		if s.paths == nil {
 			s.paths = map[*allowlist]bool{}
 		}
