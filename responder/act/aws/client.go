@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -47,6 +48,7 @@ type account struct {
 	iam         *iam.Client   // writes: eight quick attempts
 	reader      *iam.Client   // reads inside loops: one attempt
 	writes      chan struct{} // slots: policy writes in an account at a time; keys need none
+	holds       atomic.Int64  // under way
 
 	mu    sync.Mutex
 	users map[string]string // key id -> user name, as found; a hint that is checked by IAM

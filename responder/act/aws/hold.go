@@ -21,6 +21,7 @@ import (
 
 const (
 	holdPeriod     = 250 * time.Millisecond
+	holdRounds     = 40 // a second, over all quiet holds of an account: IAM's rate is the account's
 	holdMaxPeriod  = 2 * time.Second
 	holdDefault    = 15 * time.Second
 	holdReactions  = 200             // bound of what is reported
@@ -82,6 +83,8 @@ func (d *Driver) Hold(ctx context.Context, s act.Subject, length time.Duration) 
 	if h.since.IsZero() {
 		h.since = h.start
 	}
+	t.holds.Add(1)
+	defer t.holds.Add(-1)
 	err = h.run(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -120,10 +123,21 @@ func (h *hold) run(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// pace is the time between two rounds. A hold in which somebody fights keeps the
+// shortest; the quiet holds of an account share its rate, so that many at once do
+// not get each other, and the acts to come, throttled.
+func (h *hold) pace() time.Duration {
+	if h.raised.Load() {
+		return holdPeriod
+	}
+	shared := time.Duration(h.t.holds.Load()) * time.Second / holdRounds
+	return min(max(shared, holdPeriod), holdMaxPeriod)
+}
+
 // loop calls round until the end of the hold. Throttling slows it down; only a
 // refusal, or a user that is gone, ends it.
 func (h *hold) loop(ctx context.Context, round func(context.Context) error) error {
-	period := holdPeriod
+	slow := 1.0 // grows while IAM throttles
 	for {
 		err := round(ctx)
 		if ctx.Err() != nil {
@@ -133,10 +147,11 @@ func (h *hold) loop(ctx context.Context, round func(context.Context) error) erro
 			return err
 		}
 		if err != nil && isThrottled(err) {
-			period = min(period*2, holdMaxPeriod)
+			slow = min(slow*2, float64(holdMaxPeriod/holdPeriod))
 		} else {
-			period = max(period*3/4, holdPeriod)
+			slow = max(slow*3/4, 1)
 		}
+		period := min(time.Duration(slow*float64(h.pace())), holdMaxPeriod)
 		left := h.end.Sub(h.d.now())
 		if left <= 0 {
 			return nil
