@@ -190,7 +190,13 @@ func (e *Engine) runStep(ctx context.Context, j work.Job[stepArgs]) error {
 		if err != nil {
 			return err
 		}
-		if inc.Round != step.Round {
+		now, err := tx.Step(ctx, inc.ID, step.Round, step.Name)
+		if err != nil {
+			return err
+		}
+		if inc.Round != step.Round || now.State == "done" {
+			// A later round has replaced this one, or another node that took the step
+			// over while we were cut off has ended it.
 			return j.Complete(ctx, tx)
 		}
 		if out.failed != "" {
