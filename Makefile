@@ -29,7 +29,7 @@ deps: ## install what the tests need (as root on Debian, what is missing)
 	.ci/deps
 
 test: deps ## every test, on SQLite and on a throw-away PostgreSQL
-	.ci/postgres $(GO) test -timeout 20m ./...
+	.ci/postgres $(GO) test -timeout 30m ./...
 
 check: fmt vet staticcheck vuln race fuzz ## what CI runs beside the tests
 
@@ -47,8 +47,8 @@ vuln: ## known vulnerabilities; skipped, and said so, where their database is ou
 		$(MAKE) --no-print-directory $(BIN)/govulncheck-$(GOVULNCHECK_VERSION) && $(BIN)/govulncheck-$(GOVULNCHECK_VERSION) ./...; \
 	else echo "vuln: https://vuln.go.dev cannot be reached; not checked"; fi
 
-race: deps ## every test again with the race detector
-	.ci/postgres $(GO) test -race -timeout 30m ./...
+race: deps ## every test again with the race detector; fewer crash points than in test
+	.ci/postgres $(GO) test -race -short -timeout 40m ./...
 
 fuzz: ## each fuzz target for FUZZTIME (20s)
 	FUZZTIME=$(FUZZTIME) GO=$(GO) .ci/fuzz
