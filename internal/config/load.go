@@ -299,7 +299,7 @@ func (c *Config) complete(base string) {
 	orDefault(&c.Scan.Timeout, defaultScanTimeout)
 	orDefault(&c.Scan.MaxPackBytes, defaultMaxPackBytes)
 	orDefault(&c.Scan.MaxBlobBytes, defaultMaxBlobBytes)
-	orDefault(&c.Scan.Workers, runtime.NumCPU())
+	orDefault(&c.Scan.Workers, max(8, 4*runtime.NumCPU())) // a fetch mostly waits for GitHub
 	if len(c.Trail.Polls) == 0 {
 		for _, m := range []time.Duration{0, 2, 5, 10, 15, 30, 60} {
 			c.Trail.Polls = append(c.Trail.Polls, Duration(m*time.Minute))
