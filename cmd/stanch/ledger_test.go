@@ -138,7 +138,7 @@ func TestLedger_CommandLine(t *testing.T) {
 		t.Errorf("show: %d\n%s", code, out)
 	}
 
-	err = db.Read(context.Background(), func(ctx context.Context, tx *store.Tx) error {
+	err = db.Tx(context.Background(), func(ctx context.Context, tx *store.Tx) error {
 		_, err := tx.Exec(ctx, `DELETE FROM ledger_entries WHERE idx = $1`, 4)
 		return err
 	})
