@@ -179,6 +179,12 @@ func (e *Engine) runStep(ctx context.Context, j work.Job[stepArgs]) error {
 		if again {
 			e.Observer.Step(inc, step.Name, "retry", e.Now().Sub(start))
 			e.Log.WarnContext(ctx, "step will be tried again", "incident", inc.ID, "step", step.Name, "attempt", step.Attempts, "after", d, "error", err)
+			note := e.DB.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+				return tx.NoteStep(ctx, inc.ID, inc.Round, step.Name, strings.TrimPrefix(err.Error(), "passing failure: "))
+			})
+			if note != nil {
+				e.Log.WarnContext(ctx, "reason for another try is not kept", "incident", inc.ID, "step", step.Name, "error", note)
+			}
 			return work.Later(d)
 		}
 		out = e.needsPerson(personReason(step.Name, err))

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -34,6 +35,9 @@ type incidentListCmd struct {
 }
 
 func (c *incidentListCmd) Run(rt *runtime) error {
+	if c.State != "" && !slices.Contains(incident.States, incident.State(c.State)) {
+		return fail(exitUsage, fmt.Errorf("--state %s is not a state", service.Inert(c.State)), fmt.Sprintf("the states: %v", incident.States))
+	}
 	svc, err := c.open(rt, true)
 	if err != nil {
 		return err
@@ -121,7 +125,17 @@ func printDetail(w io.Writer, d service.Detail) {
 	}
 	fmt.Fprintln(w, "\nSeen at")
 	for _, s := range d.Sightings {
+		if s.Rule == incident.RuleHandedIn {
+			fmt.Fprintf(w, "  handed in by %s %s\n", service.Inert(s.Pusher), service.Inert(s.Repository))
+			continue
+		}
 		fmt.Fprintf(w, "  %s (%s) %s %s:%d\n", service.Inert(s.Repository), s.Visibility, service.Inert(s.Commit), service.Inert(s.Path), s.Line)
+	}
+	for n, x := range d.Retrying {
+		if n == 0 {
+			fmt.Fprintln(w, "\nTried again")
+		}
+		fmt.Fprintf(w, "  %-20s attempt %d: %s\n", x.Step, x.Attempts, service.Inert(x.Error))
 	}
 	if len(d.Actions) > 0 {
 		fmt.Fprintln(w, "\nActs")
@@ -150,6 +164,9 @@ func (c *incidentReportCmd) Run(rt *runtime) error {
 	}
 	defer svc.Close() //nolint:errcheck // read only
 	r, err := svc.Report(rt.ctx, c.ID, c.Version)
+	if errors.Is(err, store.ErrNotFound) && c.Version != 0 {
+		return fail(exitUsage, err, "leave out --version for the newest; versions start at 1")
+	}
 	if err != nil {
 		return incidentFailure(err)
 	}

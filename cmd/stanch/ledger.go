@@ -26,7 +26,7 @@ type ledgerCmd struct {
 
 // ledgerPlace says which ledger is meant.
 type ledgerPlace struct {
-	Config  string `help:"Configuration file that names the data directory and database." type:"path" placeholder:"FILE" xor:"place"`
+	Config  string `short:"c" help:"Configuration file that names the data directory and database." type:"path" placeholder:"FILE" xor:"place"`
 	DataDir string `help:"Data directory with stanch.db and ledger.pub. Defaults to ./stanch-data." type:"path" placeholder:"DIR" xor:"place"`
 }
 

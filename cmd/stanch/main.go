@@ -131,7 +131,11 @@ func complain(w io.Writer, err error) int {
 	if !errors.As(err, &f) {
 		f = &failure{code: exitProvider, err: err}
 	}
-	if f.err != nil {
+	switch {
+	case errors.Is(f.err, context.Canceled):
+		f.hints = []string{"what was stored stays; run it again, or let 'stanch serve' go on"}
+		fmt.Fprintln(w, "error: interrupted")
+	case f.err != nil:
 		fmt.Fprintf(w, "error: %v\n", f.err)
 	}
 	for _, h := range f.hints {

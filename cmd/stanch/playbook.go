@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -85,7 +86,7 @@ func (c *playbookShowCmd) Run(rt *runtime) error {
 }
 
 type playbookLintCmd struct {
-	Files  []string `arg:"" optional:"" help:"Files to check; without any, the built-in playbooks and those of --dir." type:"path" placeholder:"FILE"`
+	Files  []string `arg:"" optional:"" help:"Files or directories to check; without any, the built-in playbooks and those of --dir." type:"path" placeholder:"FILE"`
 	Dir    string   `help:"Directory with playbooks that replace or join the built-in ones." type:"path" placeholder:"DIR"`
 	Format string   `help:"text or json." enum:"text,json" default:"text"`
 }
@@ -94,7 +95,7 @@ type playbookLintCmd struct {
 func (c *playbookLintCmd) Run(rt *runtime) error {
 	problems, n, err := c.problems()
 	if err != nil {
-		return fail(exitUsage, err)
+		return fail(exitUsage, err, "name playbook files or directories that hold some")
 	}
 	if c.Format == "json" {
 		if problems == nil {
@@ -137,7 +138,23 @@ func (c *playbookLintCmd) problems() ([]playbooks.Problem, int, error) {
 		return nil, len(files), err
 	}
 	var files []playbooks.File
+	var names []string
 	for _, name := range c.Files {
+		info, err := os.Stat(name)
+		if err != nil || !info.IsDir() {
+			names = append(names, name)
+			continue
+		}
+		in, err := filepath.Glob(filepath.Join(name, "*.yaml"))
+		if err != nil {
+			return nil, 0, err
+		}
+		if len(in) == 0 {
+			return nil, 0, fmt.Errorf("lint playbooks: no .yaml file in %s", name)
+		}
+		names = append(names, in...)
+	}
+	for _, name := range names {
 		b, err := playbooks.ReadFile(name)
 		if err != nil {
 			return nil, 0, err

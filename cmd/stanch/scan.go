@@ -76,6 +76,9 @@ func (c *scanCmd) Run(rt *runtime) error {
 		if p == "-" {
 			continue
 		}
+		if p == "" {
+			return fail(exitUsage, errors.New("a PATH is empty"), "name a file, a directory, a Git repository or - for standard input; check the variable that it came from")
+		}
 		_, err := os.Stat(p)
 		if err != nil {
 			return fail(exitUsage, fmt.Errorf("scan %s: %w", format.Inert(p), plain(err)), "name a file, a directory, a Git repository or - for standard input")
@@ -101,7 +104,7 @@ func (c *scanCmd) Run(rt *runtime) error {
 // be read is in reasons.
 func (r *scanRun) path(p string) error {
 	if p == "-" {
-		res, err := history.Stream(r.rt.ctx, r.rt.stdin, "", r.tree(nil), r.emit)
+		res, err := history.Stream(r.rt.ctx, interruptible{r.rt.ctx, r.rt.stdin}, "", r.tree(nil), r.emit)
 		r.add("standard input", res, err)
 		return nil
 	}
@@ -140,7 +143,7 @@ func (r *scanRun) path(p string) error {
 }
 
 func scanOne(ctx context.Context, path, inside string, o history.TreeOptions, emit func(scanner.Finding)) (history.Result, error) {
-	f, err := os.Open(path)
+	f, err := openFile(ctx, path)
 	if err != nil {
 		return history.Result{}, err
 	}

@@ -3,7 +3,11 @@ package service
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 
 	"stanch/internal/config"
 	"stanch/internal/secret"
@@ -31,6 +35,10 @@ type parts struct {
 // providers makes the drivers and log sources. Every call of theirs goes through
 // one guarded transport.
 func (s *Service) providers() (parts, error) {
+	err := s.checkProviders()
+	if err != nil {
+		return parts{}, err
+	}
 	client, err := egress.NewClient(egress.Options{Hosts: hosts(s.Playbooks), Allow: s.Config.Egress.Allow})
 	if err != nil {
 		return parts{}, err
@@ -60,6 +68,57 @@ func (s *Service) providers() (parts, error) {
 		out.sources[actgithub.SourceName] = auditSource{s}
 	}
 	return out, nil
+}
+
+// checkProviders refuses a provider that no playbook knows, and an address that the
+// one dialer would refuse, before anything is stored or sent.
+func (s *Service) checkProviders() error {
+	policy, err := egress.NewPolicy(hosts(s.Playbooks), s.Config.Egress.Allow)
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, p := range s.Playbooks.All() {
+		known = append(known, p.Provider)
+	}
+	slices.Sort(known)
+	var bad config.Errors
+	for _, name := range slices.Sorted(maps.Keys(s.Config.Providers)) {
+		p := s.Config.Providers[name]
+		at := "providers." + name
+		if !slices.Contains(known, name) {
+			bad = append(bad, &config.Error{File: s.Config.Source, Field: at, Msg: "no playbook has this provider",
+				Hint: "write one of " + strings.Join(known, ", ") + ", or add its playbook to playbooks.dir"})
+		}
+		for _, f := range []struct{ field, url string }{{"base_url", p.BaseURL}, {"endpoint_url", p.EndpointURL}} {
+			if f.url == "" {
+				continue
+			}
+			u, err := url.Parse(f.url)
+			if err == nil {
+				err = policy.Check(u)
+			}
+			if err != nil {
+				bad = append(bad, &config.Error{File: s.Config.Source, Field: at + "." + f.field, Msg: err.Error(),
+					Hint: "add " + hostPort(u) + " to egress.allow", Err: err})
+			}
+		}
+	}
+	if len(bad) > 0 {
+		return bad
+	}
+	return nil
+}
+
+// hostPort is how a URL's host stands in egress.allow.
+func hostPort(u *url.URL) string {
+	switch {
+	case u == nil || u.Host == "":
+		return "its host"
+	case u.Port() == "" && u.Scheme == "http":
+		return `"` + u.Host + `:80"`
+	}
+	return `"` + u.Host + `"`
 }
 
 // hosts are those that the playbooks may reach.

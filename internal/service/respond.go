@@ -52,7 +52,7 @@ func (s *Service) Respond(ctx context.Context, h Handed, wait time.Duration) (De
 	}
 	// A place of its own makes each hand-in a new sighting, so that a finished
 	// incident is looked at again.
-	c.Findings = []scanner.Finding{{Rule: "handed-in", Provider: c.Provider, Kind: c.Kind, Place: scanner.Place{Object: "handed-in " + s.Now().UTC().Format(time.RFC3339Nano)}}}
+	c.Findings = []scanner.Finding{{Rule: incident.RuleHandedIn, Provider: c.Provider, Kind: c.Kind, Place: scanner.Place{Object: "handed-in " + s.Now().UTC().Format(time.RFC3339Nano)}}}
 	ready, err := s.Engine.Prepare(ctx, x, []scanner.Credential{c})
 	for _, v := range c.Parts {
 		v.Destroy()

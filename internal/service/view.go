@@ -58,7 +58,15 @@ type Detail struct {
 	States    []incident.StateChange `json:"states"`
 	Sightings []Place                `json:"sightings"`
 	Actions   []Action               `json:"actions"`
+	Retrying  []Retrying             `json:"retrying,omitempty"`
 	Report    *ReportFiles           `json:"report,omitempty"`
+}
+
+// Retrying is a step that failed for now and is tried again.
+type Retrying struct {
+	Step     string `json:"step"`
+	Attempts int    `json:"attempts"`
+	Error    string `json:"error"`
 }
 
 // Place is a sighting in machine output.
@@ -148,6 +156,15 @@ func (s *Service) Detail(ctx context.Context, id string) (Detail, error) {
 				Undoable:   a.Undo != nil && a.UndoneAt.IsZero() && (a.State == "done" || a.State == "already"),
 				Collateral: a.Collateral, At: a.At, Detail: a.Detail, Requests: a.Requests, UndoneAt: a.UndoneAt, UndoneBy: a.UndoneBy,
 			})
+		}
+		steps, err := tx.Steps(ctx, i.ID)
+		if err != nil {
+			return err
+		}
+		for _, x := range steps {
+			if x.Round == i.Round && x.State == "running" && x.Error != "" {
+				d.Retrying = append(d.Retrying, Retrying{x.Name, x.Attempts, x.Error})
+			}
 		}
 		r, err := tx.Report(ctx, i.ID, 0)
 		if err == nil {

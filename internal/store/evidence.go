@@ -92,6 +92,16 @@ func (t *Tx) BeginStep(ctx context.Context, id string, round int, name string, a
 	return t.Step(ctx, id, round, name)
 }
 
+// NoteStep keeps why a running step must be tried again, for whoever asks what an
+// incident waits for. errText holds no secret.
+func (t *Tx) NoteStep(ctx context.Context, id string, round int, name, errText string) error {
+	_, err := t.Exec(ctx, `UPDATE steps SET error = $4 WHERE incident_id = $1 AND round = $2 AND name = $3 AND state = 'running'`, id, round, name, errText)
+	if err != nil {
+		return fmt.Errorf("note step: %w", err)
+	}
+	return nil
+}
+
 // FinishStep closes a step with its result.
 func (t *Tx) FinishStep(ctx context.Context, id string, round int, name, state string, result any, errText string, at time.Time) error {
 	data, err := json.Marshal(result)

@@ -91,6 +91,9 @@ type Sighting struct {
 	SeenAt      time.Time
 }
 
+// RuleHandedIn is the rule of a sighting that a person handed in.
+const RuleHandedIn = "handed-in"
+
 // State is where an incident stands.
 type State string
 
@@ -173,6 +176,9 @@ type Approval struct {
 	DecidedAt  time.Time
 	Reason     string
 }
+
+// States are all of them, in the order in which an incident can pass them.
+var States = []State{StateOpen, StateVerified, StateObserved, StateWaiting, StateDenied, StateContaining, StateContained, StateProved, StateNotLive, StatePerson, StateUndone}
 
 // Final reports whether nothing more happens by itself to an incident in this state.
 func (s State) Final() bool {

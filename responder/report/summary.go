@@ -38,10 +38,15 @@ func (b *builder) saidLeaked(r Report) string {
 		return s + fmt.Sprintf(" was reported to Stanch as leaked at %s.", stamp(b.received()))
 	}
 	first := b.in.Sightings[0]
-	switch first.Visibility {
-	case incident.VisibilityPublic:
+	switch {
+	case first.Rule == incident.RuleHandedIn:
+		s += " was handed in as leaked"
+		if first.Repository != "" {
+			s += " (" + first.Repository + ")"
+		}
+	case first.Visibility == incident.VisibilityPublic:
 		s += " was published in the public repository " + first.Repository
-	case incident.VisibilityPrivate, incident.VisibilityInternal:
+	case first.Visibility == incident.VisibilityPrivate, first.Visibility == incident.VisibilityInternal:
 		s += fmt.Sprintf(" was pushed to the %s repository %s", first.Visibility, first.Repository)
 	default:
 		s += " was found in " + first.Repository

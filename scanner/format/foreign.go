@@ -99,7 +99,12 @@ func writeSARIF(w io.Writer, r Report) error {
 	}
 	run.AddInvocation(inv)
 	doc.AddRun(run)
-	return doc.PrettyWrite(w)
+	err := doc.PrettyWrite(w)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, "\n")
+	return err
 }
 
 func level(c scanner.Confidence) string {
