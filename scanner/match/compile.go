@@ -21,8 +21,9 @@ type program struct {
 	sets       *sets        // of the shapes
 	runs       *sets        // of the reaches
 	allowlists []*allowlist // the global ones
-	depth      int          // passes of decoding
-	honour     bool         // "gitleaks:allow" comments
+	memo       *memo
+	depth      int  // passes of decoding
+	honour     bool // "gitleaks:allow" comments
 }
 
 // use says what a word means for one rule: a place where a match can be, or,
@@ -56,7 +57,7 @@ type rule struct {
 // compile makes a program of cfg. It never fails: what cannot be taken apart is
 // run as gitleaks runs it.
 func compile(cfg config.Config, depth int, honour bool) *program {
-	p := &program{cfg: cfg, sets: newSets(), runs: newSets(), depth: depth, honour: honour}
+	p := &program{cfg: cfg, sets: newSets(), runs: newSets(), memo: newMemo(), depth: depth, honour: honour}
 	p.allowlists = newAllowlists(cfg.Allowlists)
 	ids := make([]string, 0, len(cfg.Rules))
 	for id := range cfg.Rules {

@@ -4,10 +4,12 @@ import "strings"
 
 // pathSet asks an expression about a path, which is done for every file of
 // every commit. It looks for the words of the expression first: few paths hold
-// one, and for the others the expression is not run.
+// one, and for the others the expression is not run; nor is it again for a path
+// that it knows.
 type pathSet struct {
 	words   *automaton // nil when the expression has to be run on every path
 	matches func(path string) bool
+	known   pathMemo
 }
 
 // newPathSet takes expressions of which one is enough, and matches, which says
@@ -38,13 +40,13 @@ func (p *pathSet) match(path string) bool {
 		return false
 	}
 	if p.words == nil || !ascii(path) { // some runes fold to letters
-		return p.matches(path)
+		return p.known.get(path, p.matches)
 	}
 	a, state := p.words, uint32(0)
 	for i := range len(path) {
 		state = a.next[state+uint32(a.class[path[i]])]
 		if state >= a.first {
-			return p.matches(path)
+			return p.known.get(path, p.matches)
 		}
 	}
 	return false

@@ -316,16 +316,40 @@ func (s *scan) run(r *rule, f *sighting) {
 	}
 }
 
+// piece is a match in a window and the secret in it, as offsets in the window.
+type piece struct {
+	start, end int32
+	from, to   int32
+}
+
 // search runs a rule's regexp on a window. It gives false when a match touches
 // an end of the window that is no end of the text: what made it match may be
 // that end. That a window has room around every true match makes this rare.
 func (s *scan) search(r *rule, w window) bool {
-	for _, m := range r.Regex.FindAllIndex(s.cur[w.lo:w.hi], -1) {
-		m[0], m[1] = m[0]+w.lo, m[1]+w.lo
-		if m[0] == w.lo && w.lo > 0 || m[1] == w.hi && w.hi < len(s.cur) {
-			return false
+	text := s.cur[w.lo:w.hi]
+	about := aboutWindow
+	if w.lo == 0 {
+		about++
+	}
+	if w.hi == len(s.cur) {
+		about += 2
+	}
+	key := s.p.memo.key(about, r, text)
+	pieces, known := s.p.memo.window(key)
+	if !known {
+		for _, m := range r.Regex.FindAllIndex(text, -1) {
+			if m[0] == 0 && w.lo > 0 || m[1] == len(text) && w.hi < len(s.cur) {
+				return false
+			}
+			secret, ok := s.promising(r, text, extent{m[0], m[1]})
+			if ok {
+				pieces = append(pieces, piece{int32(m[0]), int32(m[1]), int32(secret.start), int32(secret.end)})
+			}
 		}
-		s.judge(r, extent{m[0], m[1]})
+		s.p.memo.putWindow(key, pieces)
+	}
+	for _, p := range pieces {
+		s.judge(r, extent{w.lo + int(p.start), w.lo + int(p.end)}, extent{w.lo + int(p.from), w.lo + int(p.to)})
 	}
 	return true
 }
@@ -348,6 +372,16 @@ func (s *scan) hasKeyword(r *rule) bool {
 		}
 		return yes
 	})
+}
+
+// keywordIn reports whether a short text holds one of the keywords. When a match
+// does, so does its text.
+func (r *rule) keywordIn(match []byte) bool {
+	if len(match) > 512 || !ascii(match) {
+		return false
+	}
+	low := bytes.ToLower(match)
+	return slices.ContainsFunc(r.Keywords, func(k string) bool { return bytes.Contains(low, []byte(strings.ToLower(k))) })
 }
 
 // decode makes the text of the next pass; it reports whether there is one.

@@ -11,10 +11,64 @@ import (
 	"github.com/zricethezav/gitleaks/v8/report"
 )
 
-// judge makes a finding of a match of r in the text of this pass, unless
-// something speaks against it. What is asked is what gitleaks asks; the order is
-// another one, cheap questions first, since any no is the end.
-func (s *scan) judge(r *rule, m extent) {
+// promising finds the secret in a match, unless the text of the match alone says
+// that nothing comes of it. What is asked here and in judge is what gitleaks
+// asks; the order is another one, cheap questions first, since any no is the
+// end.
+func (s *scan) promising(r *rule, text []byte, m extent) (secret extent, ok bool) {
+	lo, hi := m.start, m.end
+	for lo < hi && text[lo] == '\n' {
+		lo++
+	}
+	for hi > lo && text[hi-1] == '\n' {
+		hi--
+	}
+	secret, ok = secretOf(r, text[lo:hi])
+	if !ok {
+		return extent{}, false
+	}
+	secret = extent{lo + secret.start, lo + secret.end}
+	if r.Entropy != 0 && shannon(text[secret.start:secret.end]) <= r.Entropy {
+		return extent{}, false
+	}
+	key := s.p.memo.key(aboutMatch, r, text[lo:hi])
+	excused, known := s.p.memo.get(key)
+	if !known {
+		c := claim{match: string(text[lo:hi]), secret: string(text[secret.start:secret.end])}
+		excused = s.excused(r, &c, (*allowlist).byText)
+		s.p.memo.put(key, excused)
+	}
+	return secret, !excused
+}
+
+// secretOf is the secret in a match, whose newlines at both ends are gone; not
+// ok when the rule's group is not in its expression.
+func secretOf(r *rule, match []byte) (secret extent, ok bool) {
+	whole := extent{0, len(match)}
+	groups := r.Regex.FindSubmatchIndex(match)
+	if len(groups) < 4 {
+		return whole, true
+	}
+	if g := r.SecretGroup; g > 0 {
+		switch {
+		case len(groups)/2 <= g:
+			return whole, false
+		case groups[2*g] < 0:
+			return extent{}, true
+		}
+		return extent{groups[2*g], groups[2*g+1]}, true
+	}
+	for g := 1; g < len(groups)/2; g++ {
+		if groups[2*g] < groups[2*g+1] {
+			return extent{groups[2*g], groups[2*g+1]}, true
+		}
+	}
+	return whole, true
+}
+
+// judge makes a finding of a promising match, unless something around it speaks
+// against that.
+func (s *scan) judge(r *rule, m, secret extent) {
 	var segments []segment
 	if s.layer != nil {
 		segments = overlapping(s.layer.segments, m)
@@ -23,45 +77,16 @@ func (s *scan) judge(r *rule, m extent) {
 		}
 	}
 	text := bytes.Trim(s.cur[m.start:m.end], "\n")
-	secret := text
-	groups := r.Regex.FindSubmatchIndex(text)
-	if len(groups) >= 4 {
-		if r.SecretGroup > 0 {
-			if len(groups)/2 <= r.SecretGroup {
-				return
-			}
-			secret = group(text, groups, r.SecretGroup)
-		} else {
-			for g := 1; g < len(groups)/2; g++ {
-				if x := group(text, groups, g); len(x) > 0 {
-					secret = x
-					break
-				}
-			}
-		}
-	}
-	entropy := shannon(secret)
-	if r.Entropy != 0 && entropy <= r.Entropy {
+	if (!r.implied || s.odd != nil) && len(r.Keywords) > 0 && !r.keywordIn(text) && !s.hasKeyword(r) {
 		return
-	}
-	if !r.implied || s.odd != nil {
-		if len(r.Keywords) > 0 && !s.hasKeyword(r) {
-			return
-		}
 	}
 	f := report.Finding{
 		Commit: s.commit, RuleID: r.RuleID, Description: r.Description, File: s.path,
-		Match: string(text), Secret: string(secret), Entropy: float32(entropy),
+		Match: string(text), Secret: string(s.cur[secret.start:secret.end]),
 	}
-	c := claim{finding: &f}
-	for _, lists := range [][]*allowlist{s.p.allowlists, r.allowlists} {
-		for _, a := range lists {
-			if a.RegexTarget != "line" && s.excuses(a, &c) {
-				return
-			}
-		}
-	}
+	f.Entropy = float32(shannon([]byte(f.Secret)))
 	f.Tags = append([]string(nil), r.Tags...)
+	c := claim{match: f.Match, secret: f.Secret}
 	if segments == nil {
 		m.end = m.start + len(text)
 	} else {
@@ -73,34 +98,41 @@ func (s *scan) judge(r *rule, m extent) {
 	if segments == nil {
 		c.line = line
 	}
-	if s.p.honour && strings.Contains(string(s.raw[line.start:line.end]), allowComment) {
+	f.Line = string(s.raw[line.start:line.end])
+	if s.p.honour && strings.Contains(f.Line, allowComment) {
 		return
 	}
+	if s.excused(r, &c, func(a *allowlist) bool { return !a.byText() }) {
+		return
+	}
+	s.findings = append(s.findings, f)
+}
+
+// byText reports whether an allowlist asks for nothing but the secret and the
+// match.
+func (a *allowlist) byText() bool {
+	return a.RegexTarget != "line" && (!a.and || len(a.Paths) == 0 && len(a.Commits) == 0)
+}
+
+// excused asks the allowlists of which which is true.
+func (s *scan) excused(r *rule, c *claim, which func(*allowlist) bool) bool {
 	for _, lists := range [][]*allowlist{s.p.allowlists, r.allowlists} {
 		for _, a := range lists {
-			if a.RegexTarget == "line" && s.excuses(a, &c) {
-				return
+			if which(a) && s.excuses(a, c) {
+				return true
 			}
 		}
 	}
-	f.Line = string(s.raw[line.start:line.end])
-	s.findings = append(s.findings, f)
+	return false
 }
 
 const allowComment = "gitleaks:allow"
 
-func group(text []byte, groups []int, n int) []byte {
-	if groups[2*n] < 0 {
-		return nil
-	}
-	return text[groups[2*n]:groups[2*n+1]]
-}
-
 // claim is a finding before the allowlists; line is a range of the text of the
 // pass, which is not the text as it was given when something was decoded.
 type claim struct {
-	finding *report.Finding
-	line    extent
+	match, secret string
+	line          extent
 }
 
 // lineKey names an answer about a line, which is the same for all findings on it.
@@ -186,7 +218,16 @@ func (p *program) drops(r *rule, secret []byte) bool {
 	if r.Entropy != 0 && shannon(secret) <= r.Entropy {
 		return true
 	}
-	text := string(secret)
+	key := p.memo.key(aboutSecret, r, secret)
+	yes, known := p.memo.get(key)
+	if !known {
+		yes = p.dropsText(r, string(secret))
+		p.memo.put(key, yes)
+	}
+	return yes
+}
+
+func (p *program) dropsText(r *rule, text string) bool {
 	for _, lists := range [][]*allowlist{p.allowlists, r.allowlists} {
 		for _, a := range lists {
 			if a.and {
@@ -219,7 +260,7 @@ func (s *scan) excuses(a *allowlist, c *claim) bool {
 			return false
 		}
 		if len(a.StopWords) > 0 {
-			yes, _ := a.ContainsStopWord(c.finding.Secret)
+			yes, _ := a.ContainsStopWord(c.secret)
 			if !yes {
 				return false
 			}
@@ -227,7 +268,7 @@ func (s *scan) excuses(a *allowlist, c *claim) bool {
 		return len(a.Regexes) == 0 || s.regexAllows(a, c)
 	}
 	if len(a.StopWords) > 0 {
-		yes, _ := a.ContainsStopWord(c.finding.Secret)
+		yes, _ := a.ContainsStopWord(c.secret)
 		if yes {
 			return true
 		}
@@ -238,7 +279,7 @@ func (s *scan) excuses(a *allowlist, c *claim) bool {
 func (s *scan) regexAllows(a *allowlist, c *claim) bool {
 	switch a.RegexTarget {
 	case "match":
-		return a.RegexAllowed(c.finding.Match)
+		return a.RegexAllowed(c.match)
 	case "line":
 		key := lineKey{a, s.layer, c.line}
 		yes, known := s.verdict[key]
@@ -255,7 +296,7 @@ func (s *scan) regexAllows(a *allowlist, c *claim) bool {
 		}
 		return yes
 	}
-	return a.RegexAllowed(c.finding.Secret)
+	return a.RegexAllowed(c.secret)
 }
 
 // pathIn reports whether the path of this text is in an allowlist.
