@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"stanch/internal/config"
 	"stanch/internal/service"
@@ -86,17 +87,24 @@ func (c *serveCmd) Run(rt *runtime) error {
 	}
 	defer svc.Close() //nolint:errcheck // nothing is left to lose
 	l, err := svc.Listen()
+	if errors.Is(err, service.ErrLocked) {
+		return lockedFailure(err, svc)
+	}
 	if err != nil {
 		return fail(exitUsage, err, "choose other addresses with listen and admin_listen")
 	}
 	err = svc.Serve(rt.ctx, l)
 	if errors.Is(err, service.ErrLocked) {
-		return fail(exitUsage, err, "stop the other process, or use a postgres:// database for several nodes")
+		return lockedFailure(err, svc)
 	}
 	if err != nil {
 		return openFailure(err)
 	}
 	return nil
+}
+
+func lockedFailure(err error, svc *service.Service) error {
+	return fail(exitUsage, fmt.Errorf("%w: %s", err, svc.Config.DataDir), "stop the other process, give this one a data_dir of its own, or use a postgres:// database for several nodes")
 }
 
 type healthCmd struct {

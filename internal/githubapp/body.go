@@ -80,3 +80,19 @@ func bodyRefusal(err error) *Refusal {
 	}
 	return &Refusal{Reason: ReasonBrokenBody, Status: http.StatusBadRequest}
 }
+
+// A sender that is still writing when the connection closes never reads why it was
+// refused. drain takes what it sends, for a while and up to a size, to nowhere.
+const (
+	drainBytes = 64 << 20
+	drainTime  = 5 * time.Second
+)
+
+func drain(w http.ResponseWriter, r *http.Request) {
+	rc := http.NewResponseController(w)
+	_ = rc.Flush()
+	if rc.SetReadDeadline(time.Now().Add(drainTime)) != nil {
+		return // no deadline, no waiting
+	}
+	_, _ = io.CopyN(io.Discard, r.Body, drainBytes)
+}

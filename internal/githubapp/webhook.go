@@ -284,6 +284,9 @@ func (h *Webhook) refuse(w http.ResponseWriter, r *http.Request, f Refusal, size
 	}
 	w.WriteHeader(f.Status)
 	_, _ = w.Write([]byte(refusedBody))
+	if f.Status == http.StatusRequestEntityTooLarge {
+		drain(w, r)
+	}
 	event := "other"
 	if Handled(f.Event) {
 		event = f.Event

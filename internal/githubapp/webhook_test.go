@@ -612,3 +612,39 @@ func BenchmarkWebhook(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "deliveries/s")
 }
+
+// TestOversizeIsAnsweredWhileStillSent shows that a sender which writes its whole
+// body before it reads hears why it was refused.
+func TestOversizeIsAnsweredWhileStillSent(t *testing.T) {
+	h, _, _ := newTestWebhook(t, nil)
+	srv := httptest.NewServer(h)
+	defer srv.Close()
+	for _, declared := range []bool{true, false} {
+		conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		head := "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Hub-Signature-256: sha256=" + strings.Repeat("0", 64) + "\r\n"
+		size := MaxPayload + 4<<20
+		if declared {
+			_, err = fmt.Fprintf(conn, "%sContent-Length: %d\r\n\r\n", head, size)
+		} else {
+			_, err = fmt.Fprintf(conn, "%sTransfer-Encoding: chunked\r\n\r\n%x\r\n", head, size)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = conn.Write(make([]byte, size))
+		if err != nil {
+			t.Fatalf("declared %v: the body was cut off: %v", declared, err)
+		}
+		if !declared {
+			_, _ = io.WriteString(conn, "\r\n0\r\n\r\n") // the answer may be complete by now
+		}
+		answer, err := io.ReadAll(conn)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 413 ") {
+			t.Fatalf("declared %v: answer %.40q, %v", declared, answer, err)
+		}
+		conn.Close()
+	}
+}

@@ -117,6 +117,13 @@ type Listeners struct {
 
 // Listen opens the configured addresses.
 func (s *Service) Listen() (Listeners, error) {
+	// Told first: with one configuration the addresses are taken too, and choosing
+	// others would help nobody.
+	unlock, err := s.lock()
+	if err != nil {
+		return Listeners{}, err
+	}
+	unlock()
 	pub, err := net.Listen("tcp", s.Config.Listen)
 	if err != nil {
 		return Listeners{}, fmt.Errorf("listen: %w", err)
