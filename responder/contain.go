@@ -258,6 +258,7 @@ func (e *Engine) prove(ctx context.Context, inc incident.Incident, book playbook
 	deadline := inc.ContainedAt.Add(time.Duration(book.Prove.Deadline))
 	round := time.NewTimer(25 * time.Second)
 	defer round.Stop()
+	winding := e.windingDown()
 	var p proof
 	var first time.Time
 	for {
@@ -291,6 +292,9 @@ func (e *Engine) prove(ctx context.Context, inc incident.Incident, book playbook
 		case <-round.C:
 			wait.Stop()
 			return outcome{}, &act.Retry{After: time.Second, Err: fmt.Errorf("prove death: %d of %d refusals so far", p.Refusals, book.Prove.Consecutive)}
+		case <-winding:
+			wait.Stop()
+			return outcome{}, &act.Retry{After: time.Second, Err: fmt.Errorf("prove death: paused at %d of %d refusals", p.Refusals, book.Prove.Consecutive)}
 		case <-wait.C:
 		}
 	}

@@ -191,6 +191,10 @@ func (e *Engine) settleTx(ctx context.Context, tx *store.Tx, inc *incident.Incid
 		return fmt.Errorf("incident %s: %w", inc.ID, ErrNoApproval)
 	}
 	plan := open[len(open)-1].Plan
+	said := decision + " by " + by
+	if reason != "" {
+		said += ": " + reason
+	}
 	err = e.recordBy(ctx, tx, *inc, "approval."+decision, by, decision, map[string]string{"plan": strings.Join(plan, " "), "reason": reason})
 	if err != nil {
 		return err
@@ -201,7 +205,7 @@ func (e *Engine) settleTx(ctx context.Context, tx *store.Tx, inc *incident.Incid
 	if decision == "approved" {
 		err = e.startContaining(ctx, tx, inc, plan, "approved by "+by)
 	} else {
-		err = e.setState(ctx, tx, inc, incident.StateDenied, decision+" by "+by)
+		err = e.setState(ctx, tx, inc, incident.StateDenied, said)
 	}
 	if err != nil {
 		return err

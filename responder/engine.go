@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -95,11 +96,35 @@ type Options struct {
 type Engine struct {
 	Options
 	jobs *work.Engine
+
+	mu      sync.Mutex
+	winding chan struct{} // closed when long steps should pause
 }
 
 // New makes an engine. [Engine.Register] its handlers, then [Engine.Bind] the
 // jobs engine that was made with them.
-func New(o Options) *Engine { return &Engine{Options: o} }
+func New(o Options) *Engine { return &Engine{Options: o, winding: make(chan struct{})} }
+
+// Resume lets steps that mostly wait run on. It is called before the jobs start.
+func (e *Engine) Resume() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.winding = make(chan struct{})
+}
+
+// WindDown asks steps that mostly wait to pause, to be taken up by whoever works
+// next. It is called once, when the jobs are about to stop.
+func (e *Engine) WindDown() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	close(e.winding)
+}
+
+func (e *Engine) windingDown() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.winding
+}
 
 // Register adds the engine's job handlers.
 func (e *Engine) Register(r *work.Registry) {

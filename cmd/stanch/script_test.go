@@ -52,6 +52,14 @@ func TestScripts(t *testing.T) {
 				ts.Check(err)
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), make([]byte, n), 0o644))
 			},
+			// fakegithub MODE: a GitHub API of the test's own at $FAKE (HOST:PORT).
+			"fakegithub": startFakeGitHub,
+			// fill FILE: variables in the file get their values.
+			"fill": fillTemplate,
+			// newest CONFIG: $INCIDENT is the id of the newest incident.
+			"newest": newestIncident,
+			// flip DATABASE ENTRY: changes one bit of a ledger entry.
+			"flip": flipEntry,
 			// exits CODE COMMAND...: the command ends with exactly this code.
 			"exits": func(ts *testscript.TestScript, neg bool, args []string) {
 				if neg || len(args) < 2 {

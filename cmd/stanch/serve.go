@@ -81,7 +81,18 @@ func (c *serveCmd) Help() string {
 }
 
 func (c *serveCmd) Run(rt *runtime) error {
-	svc, err := c.open(rt, false)
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	_, err = cfg.ServeSecrets()
+	if err != nil && c.Config == "" {
+		return fail(exitUsage, errors.New("serve needs a configuration with the GitHub App"), "copy deploy/stanch.yaml, fill in its github section, and name it with --config FILE")
+	}
+	if err != nil {
+		return configFailure(err)
+	}
+	svc, err := openService(rt, cfg, false)
 	if err != nil {
 		return err
 	}

@@ -34,11 +34,17 @@ func (s *Service) Work(ctx context.Context, ready func()) error {
 		return err
 	}
 	defer unlock()
-	_, err = gitwire.Sweep(s.tempDir())
+	return s.work(ctx, ready)
+}
+
+// work is [Service.Work] for a caller that holds the data directory.
+func (s *Service) work(ctx context.Context, ready func()) error {
+	_, err := gitwire.Sweep(s.tempDir())
 	err = errors.Join(err, s.reports.sweep())
 	if err != nil { // a git that outlived us may still write; that holds up no response
 		s.Log.WarnContext(ctx, "temporary directory is not clean", "error", err)
 	}
+	s.Engine.Resume()
 	err = s.Jobs.Start(context.WithoutCancel(ctx))
 	if err != nil {
 		return err
@@ -47,6 +53,7 @@ func (s *Service) Work(ctx context.Context, ready func()) error {
 		ready()
 	}
 	s.keep(ctx)
+	s.Engine.WindDown()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	err = s.Jobs.Stop(stop)
@@ -113,9 +120,11 @@ func ledgerSize(ctx context.Context, tx *store.Tx) (int64, time.Time, error) {
 type Listeners struct {
 	Public net.Listener // webhook
 	Admin  net.Listener // metrics, health
+	unlock func()       // gives the data directory back
 }
 
-// Listen opens the configured addresses.
+// Listen takes the data directory and opens the configured addresses. [Service.Serve]
+// gives both back.
 func (s *Service) Listen() (Listeners, error) {
 	// Told first: with one configuration the addresses are taken too, and choosing
 	// others would help nobody.
@@ -123,21 +132,25 @@ func (s *Service) Listen() (Listeners, error) {
 	if err != nil {
 		return Listeners{}, err
 	}
-	unlock()
 	pub, err := net.Listen("tcp", s.Config.Listen)
 	if err != nil {
+		unlock()
 		return Listeners{}, fmt.Errorf("listen: %w", err)
 	}
 	adm, err := net.Listen("tcp", s.Config.AdminListen)
 	if err != nil {
 		pub.Close()
+		unlock()
 		return Listeners{}, fmt.Errorf("listen for administration: %w", err)
 	}
-	return Listeners{pub, adm}, nil
+	return Listeners{pub, adm, unlock}, nil
 }
 
 // Serve answers webhooks and works until ctx ends.
 func (s *Service) Serve(ctx context.Context, l Listeners) error {
+	defer l.unlock()
+	defer l.Public.Close() //nolint:errcheck // closed already unless we never came to serve
+	defer l.Admin.Close()  //nolint:errcheck // likewise
 	secrets, err := s.Config.ServeSecrets()
 	if err != nil {
 		return err
@@ -193,7 +206,7 @@ func (s *Service) Serve(ctx context.Context, l Listeners) error {
 	})
 	g.Go(func() error { return serveHTTP(admin, l.Admin) })
 	g.Go(func() error {
-		err := s.Work(workCtx, func() { close(working) })
+		err := s.work(workCtx, func() { close(working) })
 		if err == nil && workCtx.Err() == nil {
 			err = errors.New("work ended")
 		}

@@ -88,6 +88,14 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (_ *Service, err e
 			_ = s.Close()
 		}
 	}()
+	s.Playbooks, err = playbooks.Load(cfg.Playbooks.Dir)
+	if err != nil {
+		return nil, err
+	}
+	err = s.checkProviders()
+	if err != nil {
+		return nil, err
+	}
 	for _, d := range []string{cfg.DataDir, s.reports.dir, s.tempDir()} {
 		err := os.MkdirAll(d, 0o700)
 		if err != nil {
@@ -175,10 +183,6 @@ func (s *Service) openScanner() error {
 	}
 	var err error
 	s.Scanner, err = scanner.New(scanner.Options{ExtraRules: extra, MaxBlobBytes: s.Config.Scan.MaxBlobBytes})
-	if err != nil {
-		return err
-	}
-	s.Playbooks, err = playbooks.Load(s.Config.Playbooks.Dir)
 	return err
 }
 

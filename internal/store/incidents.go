@@ -83,7 +83,10 @@ func (t *Tx) incidentWhere(ctx context.Context, where, arg string) (incident.Inc
 
 // FindIncident reads the one incident whose id is or begins with prefix.
 func (t *Tx) FindIncident(ctx context.Context, prefix string) (incident.Incident, error) {
-	if len(prefix) < 4 || strings.ContainsAny(prefix, "%_\\") {
+	if len(prefix) < 4 {
+		return incident.Incident{}, fmt.Errorf("incident %q: at least four characters of the id are needed: %w", prefix, ErrNotFound)
+	}
+	if strings.ContainsAny(prefix, "%_\\") {
 		return incident.Incident{}, fmt.Errorf("incident %q: %w", prefix, ErrNotFound)
 	}
 	rows, err := t.Query(ctx, "SELECT "+incidentColumns+" FROM incidents WHERE id LIKE $1 ORDER BY id LIMIT 2", prefix+"%")
