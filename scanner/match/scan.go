@@ -15,6 +15,7 @@ type scan struct {
 	p            *program
 	path, commit string
 	raw          []byte // the text as it was given
+	given        string // raw, when a finding needed it
 	lines        lineIndex
 	lined        bool
 

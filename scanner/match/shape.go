@@ -41,6 +41,9 @@ type shapeOp struct {
 const (
 	longestShape = 28 // ops
 	longestNeed  = 160
+	// A walk over more bytes than this ends with "may be": many words in one
+	// endless run must not each walk to its end.
+	longestWalk = 512
 )
 
 // shaper collects the ops.
@@ -350,9 +353,12 @@ func (s *shape) holds(t *sets, text []byte, at int) (ok bool, from, to int) {
 		switch op.kind {
 		case skip:
 			begin = at
-			end := min(at+op.n, len(text))
+			end := min(at+min(op.n, longestWalk), len(text))
 			for at < end && set.has(text[at]) {
 				at++
+			}
+			if at-begin == longestWalk && op.n > longestWalk {
+				return true, -1, 0
 			}
 			continue
 		case need:
@@ -397,6 +403,9 @@ func (s *shape) holds(t *sets, text []byte, at int) (ok bool, from, to int) {
 	}
 	set := &t.all[s.tokenSet]
 	for to = from; to < len(text) && set.has(text[to]); to++ {
+		if to-from == longestWalk {
+			return true, -1, 0
+		}
 	}
 	return true, from, to
 }

@@ -98,7 +98,10 @@ func (s *scan) judge(r *rule, m, secret extent) {
 	if segments == nil {
 		c.line = line
 	}
-	f.Line = string(s.raw[line.start:line.end])
+	if s.given == "" {
+		s.given = string(s.raw) // once: every finding's line is a part of it
+	}
+	f.Line = s.given[line.start:line.end]
 	if s.p.honour && strings.Contains(f.Line, allowComment) {
 		return
 	}
