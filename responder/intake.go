@@ -16,6 +16,9 @@ import (
 	"stanch/scanner"
 )
 
+// ReferenceRespond marks what a person handed in. It asks again even after a denial.
+const ReferenceRespond = "respond"
+
 // Exposure says where credentials came from and since when they are exposed.
 type Exposure struct {
 	Reference  string // delivery id, "sweep", "respond": what brought them
@@ -249,7 +252,7 @@ func (e *Engine) seenAgain(ctx context.Context, tx *store.Tx, inc incident.Incid
 		inc.ExposedAt, inc.ExposedFrom = x.At, x.From
 	}
 	inc.UpdatedAt = e.Now()
-	if p.known && again(inc.State) {
+	if p.known && (again(inc.State) || inc.State == incident.StateDenied && x.Reference == ReferenceRespond) {
 		err := e.nextRound(ctx, tx, &inc, p)
 		if err != nil {
 			return err

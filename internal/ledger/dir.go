@@ -27,7 +27,6 @@ const maxCheckpointFiles = 1 << 20
 type dirSource struct {
 	root *os.Root
 	size int64  // as the newest properly signed checkpoint says
-	main string // the file checkpoint
 	kept []storedCheckpoint
 	tile map[int]loadedTile // newest tile by level
 	more bool               // entries were found beyond the size

@@ -45,7 +45,7 @@ func (s *Service) Respond(ctx context.Context, h Handed, wait time.Duration) (De
 		return Detail{}, err
 	}
 	x := responder.Exposure{
-		Reference: "respond", Repository: h.Where, Visibility: incident.VisibilityUnknown, Pusher: h.By, At: s.Now(), From: "handed in by " + h.By, Mode: h.Mode,
+		Reference: responder.ReferenceRespond, Repository: h.Where, Visibility: incident.VisibilityUnknown, Pusher: h.By, At: s.Now(), From: "handed in by " + h.By, Mode: h.Mode,
 	}
 	if h.Public {
 		x.Visibility = incident.VisibilityPublic

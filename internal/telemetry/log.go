@@ -199,12 +199,12 @@ func text(x any) (s string) {
 		return "null"
 	case error:
 		return t.Error()
+	case time.Time:
+		return t.UTC().Format(microseconds)
 	case fmt.Stringer:
 		return t.String()
 	case []byte:
 		return fmt.Sprintf("[%d bytes]", len(t))
-	case time.Time:
-		return t.UTC().Format(microseconds)
 	}
 	b, err := json.Marshal(x)
 	if err != nil {

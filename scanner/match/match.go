@@ -234,6 +234,7 @@ func (g *Gitleaks) Detect(ctx context.Context, raw []byte, path, commit string) 
 			return found
 		}
 	}
+	//lint:ignore SA1019 Detect of v8.30.1, which is what findings are held to, takes no other type
 	return g.detector().DetectContext(ctx, detect.Fragment{Raw: string(raw), FilePath: path, CommitSHA: commit})
 }
 

@@ -40,15 +40,11 @@ type node struct {
 // byteSet is a set of byte values.
 type byteSet [4]uint64
 
-func (s *byteSet) add(c byte)           { s[c>>6] |= 1 << (c & 63) }
-func (s *byteSet) has(c byte) bool      { return s[c>>6]>>(c&63)&1 != 0 }
-func (s *byteSet) or(o byteSet)         { s[0], s[1], s[2], s[3] = s[0]|o[0], s[1]|o[1], s[2]|o[2], s[3]|o[3] }
-func (s byteSet) meets(o byteSet) bool  { return s[0]&o[0]|s[1]&o[1]|s[2]&o[2]|s[3]&o[3] != 0 }
-func (s byteSet) empty() bool           { return s == byteSet{} }
-func (s byteSet) within(o byteSet) bool { return s[0]&^o[0]|s[1]&^o[1]|s[2]&^o[2]|s[3]&^o[3] == 0 }
-func (s byteSet) without(o byteSet) byteSet {
-	return byteSet{s[0] &^ o[0], s[1] &^ o[1], s[2] &^ o[2], s[3] &^ o[3]}
-}
+func (s *byteSet) add(c byte)          { s[c>>6] |= 1 << (c & 63) }
+func (s *byteSet) has(c byte) bool     { return s[c>>6]>>(c&63)&1 != 0 }
+func (s *byteSet) or(o byteSet)        { s[0], s[1], s[2], s[3] = s[0]|o[0], s[1]|o[1], s[2]|o[2], s[3]|o[3] }
+func (s byteSet) meets(o byteSet) bool { return s[0]&o[0]|s[1]&o[1]|s[2]&o[2]|s[3]&o[3] != 0 }
+func (s byteSet) empty() bool          { return s == byteSet{} }
 
 // highBytes are the bytes that are not ASCII.
 var highBytes = byteSet{0, 0, ^uint64(0), ^uint64(0)}
