@@ -26,7 +26,7 @@ const maxCheckpointFiles = 1 << 20
 // bounded.
 type dirSource struct {
 	root *os.Root
-	size int64  // as the newest properly signed checkpoint says
+	size int64 // as the newest properly signed checkpoint says
 	kept []storedCheckpoint
 	tile map[int]loadedTile // newest tile by level
 	more bool               // entries were found beyond the size
