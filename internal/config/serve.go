@@ -20,7 +20,8 @@ func (c *Config) DatabaseURL() (secret.Value, error) {
 		return secret.Value{}, inField(err, c.Source, "database")
 	}
 	u, err := url.Parse(v.Reveal())
-	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.Host == "" {
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.Hostname() == "" && u.Query().Get("host") == "" {
+		// A host parameter names a Unix socket's directory, as libpq has it.
 		// The cause is left out: it quotes the URL, which holds a password.
 		return secret.Value{}, &Error{File: c.Source, Field: "database", Msg: "does not refer to a postgres:// URL", Hint: "write postgres://USER:PASSWORD@HOST/NAME to the file or variable, or remove database to use SQLite"}
 	}
