@@ -152,6 +152,9 @@ func echo(t *testing.T, target string) string {
 // TestCanaries plants more than 500 secrets along every way in, lets the service
 // do all it does with them, and finds none in anything that it wrote.
 func TestCanaries(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes too long with the race detector; make test runs it")
+	}
 	began := time.Now()
 	w := newWorld(t, options{mode: incident.ModeAct, configure: func(c *config.Config) {
 		c.AdminListen = freePort(t)
