@@ -3,6 +3,7 @@ package labaws
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -127,7 +128,18 @@ func (d disguise) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set(SourceIPHeader, d.ip)
 	r.Header.Set("User-Agent", d.agent)
-	return d.next.RoundTrip(r)
+	return plainBodies{d.next}.RoundTrip(r)
+}
+
+// plainBodies keeps net/http from cutting connections under the SDK's feet
+// (plainBodies of responder/act/aws says how).
+type plainBodies struct{ next http.RoundTripper }
+
+func (p plainBodies) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return p.next.RoundTrip(r)
 }
 
 // CloseIdleConnections lets http.Client.CloseIdleConnections reach the transport.

@@ -85,7 +85,7 @@ func connect(t *testing.T, s *Server, k Key, region string) clients {
 	t.Cleanup(transport.CloseIdleConnections)
 	cfg := aws.Config{
 		Region: region, BaseEndpoint: aws.String(s.URL), Credentials: provider(k),
-		HTTPClient: &http.Client{Transport: transport, Timeout: 10 * time.Second},
+		HTTPClient: &http.Client{Transport: plainBodies{transport}, Timeout: 10 * time.Second},
 		Retryer:    func() aws.Retryer { return aws.NopRetryer{} },
 	}
 	return clients{

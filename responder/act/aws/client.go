@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -132,6 +133,19 @@ type freshConnections struct{ awssdk.HTTPClient }
 func (f freshConnections) Do(r *http.Request) (*http.Response, error) {
 	r.Close = true
 	return f.HTTPClient.Do(r)
+}
+
+// plainBodies hides that a request's body can write itself: smithy-go 1.28
+// closes the body as soon as the answer's head is there, and its WriteTo then
+// fails with io.EOF where Read would end. net/http takes that for a failed
+// write and cuts the connection under the answer that is being read.
+type plainBodies struct{ awssdk.HTTPClient }
+
+func (p plainBodies) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return p.HTTPClient.Do(r)
 }
 
 // recorder collects the requests of one operation.

@@ -131,6 +131,7 @@ func New(o Options) (*Driver, error) {
 	if d.http == nil {
 		d.http = http.DefaultClient
 	}
+	d.http = plainBodies{d.http}
 	if d.now == nil {
 		d.now = time.Now
 	}
