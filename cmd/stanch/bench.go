@@ -12,6 +12,7 @@ import (
 )
 
 type benchCmd struct {
+	Scan  benchScanCmd  `cmd:"" help:"Compare the scanner with its peers and with git on real repositories."`
 	Serve benchServeCmd `cmd:"" help:"Load the service on this machine and print how fast it answered, contained and proved."`
 }
 

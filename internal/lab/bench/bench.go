@@ -96,7 +96,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if o.Settle <= 0 {
 		o.Settle = 2 * time.Minute
 	}
-	r := Result{Machine: machine()}
+	r := Result{Machine: ThisMachine()}
 	if o.DeliveriesDuration > 0 || o.FloodDuration > 0 {
 		in, err := runIntake(ctx, o)
 		if err != nil {
@@ -143,7 +143,8 @@ func (r *Result) judge() {
 	}
 }
 
-func machine() Machine {
+// ThisMachine describes where a measurement is made, and the load before it.
+func ThisMachine() Machine {
 	return Machine{
 		At: time.Now().UTC().Truncate(time.Second), Version: version.Version(), Go: runtime.Version(),
 		Platform: runtime.GOOS + "/" + runtime.GOARCH, CPU: cpuModel(), CPUs: runtime.NumCPU(), LoadBefore: load(),
