@@ -175,7 +175,7 @@ func (s *Service) Serve(ctx context.Context, l Listeners) error {
 		case <-working:
 			return nil
 		default:
-			return errors.New("not started")
+			return telemetry.ErrStarting
 		}
 	})
 	s.Metrics.Feed(s.gauges)

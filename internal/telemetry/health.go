@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -75,6 +76,10 @@ func (h *Health) serve(p *probe, heedsStop bool) http.Handler {
 	})
 }
 
+// ErrStarting is what a check answers of that which has yet to start: not
+// ready, and nothing that anyone must look at.
+var ErrStarting = errors.New("starting")
+
 // probe is a set of checks and its last answer. One caller at a time asks; the
 // others wait and share the answer, so that a flood costs one check a second.
 type probe struct {
@@ -114,6 +119,10 @@ func (p *probe) run(h *Health) answer {
 		a.Checks[p.names[i]] = "ok"
 		if err != nil {
 			a.Status, a.Checks[p.names[i]] = "failing", "failing"
+			if errors.Is(err, ErrStarting) {
+				h.log.Info("not ready yet", "check", p.names[i])
+				continue
+			}
 			h.log.Error("health check failed", "check", p.names[i], "error", err)
 		}
 	}

@@ -45,6 +45,12 @@ func TestHealth(t *testing.T) {
 	if w := get(h.Healthz(), "/healthz"); w.Code != 200 {
 		t.Errorf("alive: %d", w.Code)
 	}
+	broken = ErrStarting
+	clock = clock.Add(2 * time.Second)
+	log.Reset()
+	if w := get(h.Readyz(), "/readyz"); w.Code != 503 || strings.Contains(log.String(), "ERROR") || !strings.Contains(log.String(), "not ready yet") {
+		t.Errorf("starting: %d %s; log %s", w.Code, w.Body, log.String())
+	}
 	broken = nil
 	clock = clock.Add(2 * time.Second)
 	h.Stop()
