@@ -15,9 +15,11 @@ type program struct {
 	cfg        config.Config
 	rules      []*rule // those with a regexp, by id
 	pathOnly   []*rule
+	pathWords  bool  // one of those asks for a keyword
 	always     []int // numbers of rules that no word announces
 	words      *automaton
 	uses       [][]use      // for each word
+	flat       []*use       // all of them, by their number
 	sets       *sets        // of the shapes
 	runs       *sets        // of the reaches
 	allowlists []*allowlist // the global ones
@@ -32,6 +34,7 @@ type use struct {
 	rule   int
 	anchor *anchor
 	length int // of the word
+	number uint32
 }
 
 // rule is one rule of the configuration.
@@ -51,6 +54,7 @@ type rule struct {
 	implied    bool
 	allowlists []*allowlist
 	places     bool // some allowlist asks for a path or a commit
+	byLine     bool // some allowlist, or the comment, asks for the line
 	path       *pathSet
 }
 
@@ -82,15 +86,23 @@ func compile(cfg config.Config, depth int, honour bool) *program {
 		if r.SkipReport {
 			continue // it only serves rules that require it, and gitleaks itself runs those
 		}
-		r.generic = strings.Contains(strings.ToLower(r.RuleID), "generic")
+		r.generic = isGeneric(r.RuleID)
 		r.allowlists = newAllowlists(r.Allowlists)
+		r.byLine = honour
 		for _, a := range r.allowlists {
 			r.places = r.places || len(a.Paths) > 0 || len(a.Commits) > 0
+			r.byLine = r.byLine || a.RegexTarget == "line"
+		}
+		for _, a := range p.allowlists {
+			r.byLine = r.byLine || a.RegexTarget == "line"
+		}
+		if r.Path != nil {
+			r.path = newPathSet([]string{r.Path.String()}, r.Path.MatchString)
 		}
 		if r.Regex == nil {
 			if r.Path != nil {
-				r.path = newPathSet([]string{r.Path.String()}, r.Path.MatchString)
 				p.pathOnly = append(p.pathOnly, r)
+				p.pathWords = p.pathWords || len(r.Keywords) > 0
 			}
 			continue
 		}
@@ -112,6 +124,12 @@ func compile(cfg config.Config, depth int, honour bool) *program {
 		}
 	}
 	p.words = newAutomaton(words)
+	for _, list := range p.uses {
+		for i := range list {
+			list[i].number = uint32(len(p.flat))
+			p.flat = append(p.flat, &list[i])
+		}
+	}
 	return p
 }
 

@@ -92,19 +92,41 @@ func (l lineIndex) offset(line, column int) int {
 	return l.newline[min(line, len(l.newline))-1] + column - 1
 }
 
-// place fills in lines and columns from the offsets.
-func (l lineIndex) place(s *Span) {
-	s.Line, s.Column = l.at(s.Start)
-	s.EndLine, s.EndColumn = l.at(max(s.Start, s.End-1))
+// lineCounter gives the lines and columns of offsets. It is quick for offsets
+// near each other.
+type lineCounter struct {
+	text []byte
+	pos  int
+	line int // newlines before pos
+	bol  int // where the line of pos begins
 }
 
-func (l lineIndex) at(offset int) (line, column int) {
-	n := sort.SearchInts(l.newline, offset)
-	if n == 0 {
-		return 1, offset + 1
-	}
-	return n + 1, offset - l.newline[n-1]
+// place fills in lines and columns from the offsets.
+func (c *lineCounter) place(s *Span) {
+	s.Line, s.Column = c.at(s.Start)
+	s.EndLine, s.EndColumn = c.at(max(s.Start, s.End-1))
 }
+
+func (c *lineCounter) at(offset int) (line, column int) {
+	if offset >= c.pos {
+		between := c.text[c.pos:offset]
+		n := bytes.Count(between, newline)
+		if n > 0 {
+			c.line += n
+			c.bol = c.pos + bytes.LastIndexByte(between, '\n') + 1
+		}
+	} else {
+		n := bytes.Count(c.text[offset:c.pos], newline)
+		if n > 0 {
+			c.line -= n
+			c.bol = bytes.LastIndexByte(c.text[:offset], '\n') + 1
+		}
+	}
+	c.pos = offset
+	return c.line + 1, offset - c.bol + 1
+}
+
+var newline = []byte{'\n'}
 
 func shannonRunes(s string, inverse float64) (entropy float64) {
 	count := map[rune]int{}

@@ -55,6 +55,10 @@ type Match struct {
 	Tags        []string
 	Decoded     bool // the secret stood in the text in an encoded form
 	PathOnly    bool // the path alone matched; Secret is empty
+
+	rule *rule
+	line int          // of the match for gitleaks; before finish, the offset that says so
+	open []*allowlist // let the match go at the paths that they name
 }
 
 // Matcher is what the scanner needs. Match may be called concurrently. It
@@ -74,7 +78,7 @@ type Options struct {
 // than any secret that the rules describe (a 16,384 bit RSA key in PEM form is
 // 13 KB).
 const (
-	chunkBytes   = 256 << 10
+	chunkBytes   = 4 << 20
 	overlapBytes = 32 << 10
 )
 
@@ -115,41 +119,55 @@ func New(cfg config.Config, o Options) *Gitleaks {
 
 // Match implements [Matcher]: matches in order of position, then rule.
 func (g *Gitleaks) Match(ctx context.Context, in Input) []Match {
+	if in.Path != "" && in.Path == g.program.cfg.Path {
+		return nil
+	}
 	var out []Match
-	start := 0
-	for first := true; first || start < len(in.Data); first = false {
-		end := len(in.Data)
-		if end-start > g.chunk {
-			end = cut(in.Data, start+g.chunk-g.chunk/8, start+g.chunk)
-		}
-		next := end
-		if end < len(in.Data) {
-			next = cut(in.Data, end-g.overlap, end-g.overlap/2)
-		}
+	g.pieces(in.Data, func(start, end, next int) bool {
 		for _, m := range g.matchChunk(ctx, in, start, end) {
 			// A match that starts in the overlap is the next chunk's: it is whole there.
-			if end < len(in.Data) && m.At.Start >= next || m.PathOnly && !first {
-				continue
+			if m.PathOnly && start == 0 || !m.PathOnly && m.At.Start < next {
+				out = append(out, m)
 			}
-			out = append(out, m)
 		}
-		if ctx.Err() != nil {
-			break
+		return ctx.Err() == nil
+	})
+	return unexplained(g.finish(in.Data, out))
+}
+
+// pieces cuts a text into pieces that overlap; next is where the one behind
+// begins. A text of ordinary size is one piece.
+func (g *Gitleaks) pieces(data []byte, visit func(start, end, next int) bool) {
+	start := 0
+	for first := true; first || start < len(data); first = false {
+		end, next := len(data), len(data)+1
+		if end-start > g.chunk {
+			end = cut(data, start+g.chunk-g.chunk/8, start+g.chunk)
+			next = cut(data, end-g.overlap, end-g.overlap/2)
+		}
+		if !visit(start, end, next) {
+			return
 		}
 		start = next
 	}
-	if len(out) == 0 {
+}
+
+// finish puts the matches in order and fills in their lines.
+func (g *Gitleaks) finish(data []byte, ms []Match) []Match {
+	if len(ms) == 0 {
 		return nil
 	}
-	out = settle(out)
-	lines := newLineIndex(in.Data)
-	for i := range out {
-		if !out[i].PathOnly {
-			lines.place(&out[i].At)
-			lines.place(&out[i].SecretAt)
+	ms = settle(ms)
+	lines := lineCounter{text: data}
+	for i := range ms {
+		if ms[i].PathOnly {
+			continue
 		}
+		ms[i].line, _ = lines.at(clamp(ms[i].line, 0, len(data)))
+		lines.place(&ms[i].At)
+		lines.place(&ms[i].SecretAt)
 	}
-	return out
+	return ms
 }
 
 // cut finds a place in (from, to] to cut data: after the last newline, else
@@ -203,14 +221,30 @@ func settle(ms []Match) []Match {
 	return out
 }
 
+// matchChunk gives the matches in data[start:end], without their lines.
 func (g *Gitleaks) matchChunk(ctx context.Context, in Input, start, end int) []Match {
 	raw := in.Data[start:end]
+	var out []Match
+	if !g.reference {
+		s := g.program.newScan(raw, in.Path, "")
+		defer s.release()
+		if start == 0 {
+			out = g.program.pathMatches(in.Path, s.hasKeyword)
+		}
+		s.all(ctx, nil, nil)
+		if !s.escalate {
+			if s.isAllowed() {
+				return nil
+			}
+			return append(out, s.matches(start)...)
+		}
+		out = nil
+	}
 	found := g.Detect(ctx, raw, in.Path, "")
 	if len(found) == 0 {
 		return nil
 	}
 	lines := newLineIndex(raw)
-	out := make([]Match, 0, len(found))
 	for i := range found {
 		m := g.convert(&found[i], raw, lines)
 		m.At.Start += start

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 
@@ -14,8 +15,8 @@ import (
 type scan struct {
 	p            *program
 	path, commit string
+	anyPath      bool   // the path is not known: what depends on it is left open
 	raw          []byte // the text as it was given
-	given        string // raw, when a finding needed it
 	lines        lineIndex
 	lined        bool
 
@@ -25,20 +26,48 @@ type scan struct {
 	odd     *folded
 	runs    runCache
 	hits    [4][]hit
-	rules   []sighting // for each rule, what this pass saw of it
+	seen    sightings // what this pass saw
+	before  sightings // and the one before
+	rules   []sighting
 	touched []int
 	words   map[string]bool // keywords that were looked for in cur
 	verdict map[lineKey]bool
 	paths   map[*allowlist]bool
 
-	findings []report.Finding
+	kept     *sightings // where to keep what is seen of raw; nil for nowhere
+	findings []finding
 	escalate bool // a rule that requires others has a finding
 	allowed  int8 // whether the path or commit is in a global allowlist: 0 not known, 1 no, 2 yes
+	copies   []Copy
 	decoded  [2][]byte
 	piece    []byte
 }
 
-// sighting is what the automaton saw of a rule.
+// sightings are what the automaton saw in a text: all that is needed of a text
+// to know what it would see in one that is made of pieces of it.
+type sightings struct {
+	size   int
+	places []place // in order
+	rules  []int32 // rules whose keywords were seen here, or in a text that this one is made of
+	opaque bool    // they say nothing about another text
+	// decodes: some part of the text decodes to something. It may be true
+	// when none does.
+	decodes bool
+}
+
+// place is where a word of a rule stands, and the shape around it.
+type place struct {
+	at  int32
+	use uint32 // number of the use; isWeak is added when nothing can come of it alone
+}
+
+const isWeak = 1 << 31
+
+// Copy says that bytes of a new text came from an old one:
+// new[New:New+Len] == old[Old:Old+Len].
+type Copy struct{ Old, New, Len int }
+
+// sighting is what this pass knows of a rule.
 type sighting struct {
 	windows []window
 	strong  bool
@@ -53,6 +82,19 @@ type sighting struct {
 type window struct {
 	lo, hi int
 	strong bool
+}
+
+// finding is a match that the rules let stand.
+type finding struct {
+	rule     *rule
+	match    string // without newlines at its ends
+	secret   string
+	at       extent // of the match, its newlines included, in the text as it was given
+	start    int    // of match in that text, when nothing was decoded for it
+	from, to int    // of the secret in match
+	layer    *layer // what was decoded for it
+	kinds    kind
+	open     []*allowlist // let it go at the paths that they name
 }
 
 // margin is how far a window goes beyond the reach of its rule, so that what is
@@ -74,9 +116,11 @@ func (p *program) newScan(raw []byte, path, commit string) *scan {
 }
 
 func (s *scan) release() {
-	keep := scan{hits: s.hits, rules: s.rules, touched: s.touched[:0], runs: s.runs, decoded: s.decoded}
+	keep := scan{hits: s.hits, rules: s.rules, touched: s.touched[:0], runs: s.runs, decoded: s.decoded, copies: s.copies[:0]}
 	keep.lines.newline = s.lines.newline[:0]
-	size := 8 * cap(keep.lines.newline)
+	keep.seen.reset(&s.seen)
+	keep.before.reset(&s.before)
+	size := 8 * (cap(keep.lines.newline) + cap(keep.seen.places) + cap(keep.before.places) + 3*cap(keep.copies))
 	for i := range keep.hits {
 		size += 8 * cap(keep.hits[i])
 	}
@@ -93,6 +137,50 @@ func (s *scan) release() {
 	scans.Put(s)
 }
 
+// reset makes s empty, with the memory of o.
+func (s *sightings) reset(o *sightings) {
+	*s = sightings{places: o.places[:0], rules: o.rules[:0]}
+}
+
+// all finds everything there is to find. base, which may be nil, is what was
+// seen of a text of which this one is made as copies says.
+func (s *scan) all(ctx context.Context, base *sightings, copies []Copy) {
+	s.look(ctx, base, copies)
+	s.pass(ctx)
+	known := base != nil && !base.decodes && !s.seen.opaque
+	switch {
+	case s.p.depth == 0:
+	case known && !s.decodesNew(base.size, copies):
+	default:
+		s.seen.decodes = true
+		for depth := 1; depth <= s.p.depth && ctx.Err() == nil && !s.escalate && !s.isAllowed(); depth++ {
+			more := s.decode()
+			if depth == 1 {
+				s.seen.decodes = more
+				s.keep()
+			}
+			if !more {
+				return
+			}
+			s.seen, s.before = s.before, s.seen
+			s.look(ctx, &s.before, s.copies)
+			s.pass(ctx)
+		}
+	}
+	s.keep()
+}
+
+// keep remembers what was seen of the text as it was given, where that is asked
+// for.
+func (s *scan) keep() {
+	if s.kept == nil || s.kept.size >= 0 {
+		return
+	}
+	*s.kept = s.seen
+	s.kept.places = slices.Clone(s.seen.places)
+	s.kept.rules = slices.Clone(s.seen.rules)
+}
+
 // detect gives the findings of gitleaks' Detect on a fragment with this text,
 // path and commit. It reports escalate when gitleaks itself has to be asked.
 func (p *program) detect(ctx context.Context, raw []byte, path, commit string) (out []report.Finding, escalate bool) {
@@ -100,24 +188,27 @@ func (p *program) detect(ctx context.Context, raw []byte, path, commit string) (
 		return nil, false
 	}
 	s := p.newScan(raw, path, commit)
-	s.pathRules()
-	for depth := 1; ctx.Err() == nil; depth++ {
-		s.pass(ctx)
-		if s.escalate || depth > p.depth || !s.decode() || s.isAllowed() {
-			break
-		}
+	defer s.release()
+	s.pathRules(&out)
+	s.all(ctx, nil, nil)
+	if s.escalate {
+		return nil, true
 	}
-	out, escalate = s.findings, s.escalate
-	if len(out) > 0 && s.isAllowed() {
-		out = nil
+	if len(out)+len(s.findings) > 0 && s.isAllowed() {
+		return nil, false
 	}
-	s.release()
-	return yield(out), escalate
+	for i := range s.findings {
+		out = append(out, s.report(&s.findings[i]))
+	}
+	return yield(out), false
 }
 
 // isAllowed reports whether a global allowlist leaves the path or commit out.
 // That costs more than a scan of a small text, so it is asked late.
 func (s *scan) isAllowed() bool {
+	if s.anyPath {
+		return false
+	}
 	if s.allowed == 0 {
 		s.allowed = 1
 		if s.leftOut(s.p.allowlists) {
@@ -127,7 +218,7 @@ func (s *scan) isAllowed() bool {
 	return s.allowed == 2
 }
 
-func (s *scan) pathRules() {
+func (s *scan) pathRules(out *[]report.Finding) {
 	for _, r := range s.p.pathOnly {
 		if s.path == "" || !r.path.match(s.path) || r.places && s.leftOut(r.allowlists) {
 			continue
@@ -135,26 +226,108 @@ func (s *scan) pathRules() {
 		if len(r.Keywords) > 0 && !s.hasKeyword(r) {
 			continue
 		}
-		s.findings = append(s.findings, report.Finding{
+		*out = append(*out, report.Finding{
 			Commit: s.commit, RuleID: r.RuleID, Description: r.Description, File: s.path,
 			Match: "file detected: " + s.path, Tags: r.Tags,
 		})
 	}
 }
 
-// pass looks for all rules in the text of this pass.
-func (s *scan) pass(ctx context.Context) {
+// look finds the words of all rules in the text of this pass.
+func (s *scan) look(ctx context.Context, base *sightings, copies []Copy) {
 	s.lowered, s.odd = "", nil
 	clear(s.words)
-	hay := s.cur
-	if holdsOdd(s.cur) {
-		s.odd = fold(s.cur)
-		hay = s.odd.text
+	s.seen.reset(&s.seen)
+	for _, n := range s.touched {
+		s.rules[n] = sighting{windows: s.rules[n].windows[:0]}
 	}
-	s.runs.reset(len(s.p.runs.all), s.odd != nil)
+	s.touched = s.touched[:0]
+	s.seen.size = len(s.cur)
+	if base == nil || base.opaque || !inOrder(copies, base.size, len(s.cur)) {
+		hay := s.cur
+		if holdsOdd(s.cur) {
+			s.odd = fold(s.cur)
+			hay = s.odd.text
+			s.seen.opaque = true
+		}
+		s.walk(ctx, hay, 0, len(hay)+1)
+		return
+	}
+	for _, n := range base.rules {
+		s.announced(n)
+	}
+	next, at := 0, 0 // of the text; of base.places
+	for i := 0; i < len(copies); {
+		c := copies[i]
+		for i++; i < len(copies) && copies[i].New == c.New+c.Len && copies[i].Old == c.Old+c.Len; i++ {
+			c.Len += copies[i].Len
+		}
+		// In what was copied, what was seen at a place is seen again, unless
+		// something beyond had a say: the byte before, or what a shape looks at.
+		lo, hi := c.New+1, c.New+c.Len-max(lookAhead, s.p.words.longest)+1
+		if c.New == 0 && c.Old == 0 {
+			lo = 0
+		}
+		if c.New+c.Len == len(s.cur) && c.Old+c.Len == base.size {
+			hi = len(s.cur) + 1
+		}
+		if lo >= hi {
+			continue
+		}
+		if !s.walkFresh(ctx, next, lo) {
+			s.look(ctx, nil, nil)
+			return
+		}
+		shift := c.New - c.Old
+		if at > 0 && int(base.places[at-1].at) >= lo-shift || at < len(base.places) && int(base.places[at].at) < lo-shift {
+			at = sort.Search(len(base.places), func(k int) bool { return int(base.places[k].at) >= lo-shift })
+		}
+		for ; at < len(base.places) && int(base.places[at].at) < hi-shift; at++ {
+			p := base.places[at]
+			p.at += int32(shift)
+			s.seen.places = append(s.seen.places, p)
+		}
+		next = hi
+	}
+	if next <= len(s.cur) && !s.walkFresh(ctx, next, len(s.cur)+1) {
+		s.look(ctx, nil, nil)
+	}
+}
+
+// inOrder reports whether copies are what they are said to be, but for the bytes
+// themselves.
+func inOrder(copies []Copy, from, to int) bool {
+	end := 0
+	for _, c := range copies {
+		if c.Len < 0 || c.New < end || c.Old < 0 || c.Old > from-c.Len || c.New > to-c.Len {
+			return false
+		}
+		end = c.New + c.Len
+	}
+	return true
+}
+
+// walkFresh looks for words that begin in [from, to), where the text is new or
+// next to what is. It gives false when the text as a whole has to be looked at.
+func (s *scan) walkFresh(ctx context.Context, from, to int) bool {
+	if holdsOdd(s.cur[max(0, from-3):min(len(s.cur), to+3)]) {
+		return false
+	}
+	s.walk(ctx, s.cur, from, to)
+	return true
+}
+
+// walk looks for words that begin in [from, limit).
+func (s *scan) walk(ctx context.Context, hay []byte, from, limit int) {
+	first := len(s.seen.places)
+	end := min(len(hay), limit-1+s.p.words.longest)
 	state := uint32(0)
-	for from := 0; from < len(hay) && ctx.Err() == nil; {
-		to := min(from+blockBytes, len(hay))
+	for from < end {
+		if ctx.Err() != nil {
+			s.seen.opaque = true
+			return
+		}
+		to := min(from+blockBytes, end)
 		lanes := 1
 		if to-from < lanesFrom {
 			state, s.hits[0] = s.p.words.walk(hay, from, to, state, s.hits[0][:0])
@@ -164,10 +337,75 @@ func (s *scan) pass(ctx context.Context) {
 		}
 		for i := range lanes {
 			for _, h := range s.hits[i] {
-				s.hit(h)
+				for _, w := range s.p.words.words(h.state) {
+					uses := s.p.uses[w]
+					for k := range uses {
+						s.use(&uses[k], int(h.end), limit)
+					}
+				}
 			}
 		}
 		from = to
+	}
+	// Words are seen where they end.
+	for i := first + 1; i < len(s.seen.places); i++ {
+		p, k := s.seen.places[i], i
+		for ; k > first && s.seen.places[k-1].at > p.at; k-- {
+			s.seen.places[k] = s.seen.places[k-1]
+		}
+		s.seen.places[k] = p
+	}
+}
+
+// use looks at a place where a word ends.
+func (s *scan) use(u *use, end, limit int) {
+	at := end - u.length
+	if at >= limit {
+		return
+	}
+	if u.anchor == nil {
+		s.announced(int32(u.rule))
+		return
+	}
+	weak := uint32(0)
+	if s.odd != nil {
+		at = s.odd.original(at)
+	} else {
+		a := u.anchor
+		if a.bound && at > 0 && isWord(s.cur[at-1]) {
+			return
+		}
+		ok, from, to := a.shape.holds(s.p.sets, s.cur, at)
+		if !ok {
+			return
+		}
+		if from >= 0 && s.p.drops(s.p.rules[u.rule], s.cur[from:to]) {
+			weak = isWeak
+		}
+	}
+	s.seen.places = append(s.seen.places, place{int32(at), u.number | weak})
+}
+
+// announced notes that a keyword of a rule stands in the text.
+func (s *scan) announced(rule int32) {
+	f := s.touch(int(rule))
+	if !f.whole && !f.late {
+		f.whole = true
+		s.seen.rules = append(s.seen.rules, rule)
+	}
+}
+
+// pass runs the rules on what was seen.
+func (s *scan) pass(ctx context.Context) {
+	if len(s.seen.places) > 0 || len(s.seen.rules) > 0 {
+		s.runs.reset(len(s.p.runs.all), s.odd != nil)
+	}
+	for _, p := range s.seen.places {
+		u := s.p.flat[p.use&^isWeak]
+		s.widen(u.rule, u.anchor, int(p.at), p.use&isWeak == 0)
+	}
+	for _, n := range s.seen.rules {
+		s.announce(s.p.rules[n], s.touch(int(n)))
 	}
 	for _, n := range s.p.always {
 		s.touch(n).whole = true
@@ -192,48 +430,14 @@ func (s *scan) touch(rule int) *sighting {
 	return f
 }
 
-// hit looks at a place where words end.
-func (s *scan) hit(h hit) {
-	for _, w := range s.p.words.words(h.state) {
-		uses := s.p.uses[w]
-		for i := range uses {
-			s.use(&uses[i], int(h.end))
-		}
-	}
-}
-
-func (s *scan) use(u *use, end int) {
-	if u.anchor == nil {
-		f := s.touch(u.rule)
-		if !f.whole && !f.late {
-			s.announce(s.p.rules[u.rule], f)
-		}
-		return
-	}
-	at := end - u.length
-	strong := true
-	if s.odd != nil {
-		at = s.odd.original(at)
-	} else {
-		a := u.anchor
-		if a.bound && at > 0 && isWord(s.cur[at-1]) {
-			return
-		}
-		ok, from, to := a.shape.holds(s.p.sets, s.cur, at)
-		if !ok {
-			return
-		}
-		if from >= 0 {
-			r := s.p.rules[u.rule]
-			strong = !s.p.drops(r, s.cur[from:to])
-		}
-	}
+// widen makes the window of a match around the anchor at at.
+func (s *scan) widen(rule int, a *anchor, at int, strong bool) {
 	w := window{
-		lo:     max(0, s.runs.backward(u.anchor.before, s.p.runs, s.cur, at)-margin),
-		hi:     min(len(s.cur), s.runs.forward(u.anchor.after, s.p.runs, s.cur, at)+margin),
+		lo:     max(0, s.runs.backward(a.before, s.p.runs, s.cur, at)-margin),
+		hi:     min(len(s.cur), s.runs.forward(a.after, s.p.runs, s.cur, at)+margin),
 		strong: strong,
 	}
-	f := s.touch(u.rule)
+	f := s.touch(rule)
 	f.strong = f.strong || strong
 	n := len(f.windows)
 	if n > 0 {
@@ -253,7 +457,7 @@ func (s *scan) announce(r *rule, f *sighting) {
 		f.whole = true
 		return
 	}
-	f.late = true
+	f.whole, f.late = false, true
 	for i := range r.late {
 		a := &r.late[i]
 		for c := range 0x80 {
@@ -266,7 +470,13 @@ func (s *scan) announce(r *rule, f *sighting) {
 					break
 				}
 				at += n
-				s.use(&use{rule: r.number, anchor: a, length: 1}, at+1)
+				if a.bound && at > 0 && isWord(s.cur[at-1]) {
+					continue
+				}
+				ok, from, to := a.shape.holds(s.p.sets, s.cur, at)
+				if ok {
+					s.widen(r.number, a, at, from < 0 || !s.p.drops(r, s.cur[from:to]))
+				}
 			}
 		}
 	}
@@ -292,7 +502,7 @@ func join(ws []window) []window {
 
 // run finds the matches of a rule.
 func (s *scan) run(r *rule, f *sighting) {
-	if r.Path != nil && !r.Path.MatchString(s.path) || r.places && s.leftOut(r.allowlists) {
+	if !s.anyPath && (r.Path != nil && !r.Path.MatchString(s.path) || r.places && s.leftOut(r.allowlists)) {
 		return
 	}
 	from := len(s.findings)
@@ -399,6 +609,7 @@ func (s *scan) decode() bool {
 	clear(s.decoded[buf])
 	out := s.decoded[buf][:0]
 	done := 0
+	s.copies = s.copies[:0]
 	before := encoded{extent{-1, -1}, 0}
 	m, ok := e.next()
 	for ok {
@@ -408,6 +619,7 @@ func (s *scan) decode() bool {
 		if !yields {
 			s.piece = m.decode(s.cur, s.piece[:0])
 			if len(s.piece) > 0 {
+				s.copies = append(s.copies, Copy{done, len(out), m.start - done})
 				out = append(out, s.cur[done:m.start]...)
 				seg := segment{original: m.extent, encoded: m.extent, decoded: extent{len(out), len(out) + len(s.piece)}, kinds: m.kind}
 				if s.layer != nil {
@@ -426,37 +638,97 @@ func (s *scan) decode() bool {
 	if len(next.segments) == 0 {
 		return false
 	}
+	s.copies = append(s.copies, Copy{done, len(out), len(s.cur) - done})
 	out = append(out, s.cur[done:]...)
 	s.decoded[buf] = out
 	s.cur, s.layer = out, next
 	return true
 }
 
-// yield drops the findings of generic rules that another rule of the same line
-// explains.
-func yield(fs []report.Finding) []report.Finding {
-	generic := func(f *report.Finding) bool { return strings.Contains(strings.ToLower(f.RuleID), "generic") }
+// decodesNew reports whether something in the lines that hold new text decodes,
+// when nothing did in the text of which this one is made. Nothing that is
+// decoded reaches beyond a line but a row of U+XXXX, which always decodes.
+func (s *scan) decodesNew(size int, copies []Copy) bool {
+	from, old, done := 0, 0, 0 // the end of the copy before in both texts; of what was looked at
+	for i := 0; i <= len(copies); i++ {
+		c := Copy{size, len(s.cur), 0}
+		if i < len(copies) {
+			c = copies[i]
+		}
+		if (c.New != from || c.Old != old) && c.New >= done {
+			lo := done
+			if from > done {
+				lo += bytes.LastIndexByte(s.cur[done:from], '\n') + 1
+			}
+			hi := len(s.cur)
+			n := bytes.IndexByte(s.cur[c.New:], '\n')
+			if n >= 0 {
+				hi = c.New + n + 1
+			}
+			if s.anyDecodes(s.cur[lo:hi]) {
+				return true
+			}
+			done = hi
+		}
+		from, old = c.New+c.Len, c.Old+c.Len
+	}
+	return false
+}
+
+func (s *scan) anyDecodes(text []byte) bool {
+	e := encodings{text: text, percent: -1, backslash: -1, plus: -1, run: extent{-1, -1}}
+	for {
+		m, ok := e.next()
+		if !ok {
+			return false
+		}
+		s.piece = m.decode(text, s.piece[:0])
+		if len(s.piece) > 0 {
+			return true
+		}
+	}
+}
+
+// explained marks what generic rules found where another rule explains it: on
+// the same line, by a secret that holds theirs.
+func explained(n int, generic func(int) bool, line func(int) int, secret func(int) string) []bool {
 	lines := map[int][]int{}
 	any := false
-	for i := range fs {
-		if generic(&fs[i]) {
+	for i := range n {
+		if generic(i) {
 			any = true
 			continue
 		}
-		lines[fs[i].StartLine] = append(lines[fs[i].StartLine], i)
+		lines[line(i)] = append(lines[line(i)], i)
 	}
 	if !any || len(lines) == 0 {
+		return nil
+	}
+	out := make([]bool, n)
+	for i := range n {
+		out[i] = generic(i) && slices.ContainsFunc(lines[line(i)], func(j int) bool {
+			return strings.Contains(secret(j), secret(i))
+		})
+	}
+	return out
+}
+
+// yield drops the findings that are explained.
+func yield(fs []report.Finding) []report.Finding {
+	drop := explained(len(fs),
+		func(i int) bool { return isGeneric(fs[i].RuleID) },
+		func(i int) int { return fs[i].StartLine },
+		func(i int) string { return fs[i].Secret })
+	if drop == nil {
 		return fs
 	}
 	keep := make([]report.Finding, 0, len(fs))
 	for i := range fs {
-		f := &fs[i]
-		explained := generic(f) && slices.ContainsFunc(lines[f.StartLine], func(j int) bool {
-			return strings.Contains(fs[j].Secret, f.Secret)
-		})
-		if !explained {
-			keep = append(keep, *f)
+		if !drop[i] {
+			keep = append(keep, fs[i])
 		}
 	}
 	return keep
 }
+
+func isGeneric(rule string) bool { return strings.Contains(strings.ToLower(rule), "generic") }

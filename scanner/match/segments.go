@@ -85,12 +85,8 @@ func toOriginal(segments []segment, below *layer, e extent) extent {
 	}
 }
 
-// tags says how the segments were encoded.
-func tags(segments []segment, depth int) []string {
-	var k kind
-	for i := range segments {
-		k |= segments[i].kinds
-	}
+// tags says how something was encoded.
+func tags(k kind, depth int) []string {
 	out := make([]string, 0, bits.OnesCount8(uint8(k))+1)
 	for i, name := range kindNames {
 		if k>>i&1 != 0 {

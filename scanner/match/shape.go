@@ -41,9 +41,6 @@ type shapeOp struct {
 const (
 	longestShape = 28 // ops
 	longestNeed  = 160
-	// A walk over more bytes than this ends with "may be": many words in one
-	// endless run must not each walk to its end.
-	longestWalk = 512
 )
 
 // shaper collects the ops.
@@ -342,10 +339,18 @@ func (s *shape) chance(t *sets) float64 {
 	return max(p, 1e-5)
 }
 
+// lookAhead is how many bytes from its word on a shape looks at. What would have
+// to be seen beyond is taken to be there.
+const lookAhead = 160
+
 // holds reports whether the text from at on has the shape. When the shape knows
 // the secret, that is text[from:to]; from is negative when it is not known.
 func (s *shape) holds(t *sets, text []byte, at int) (ok bool, from, to int) {
 	from = -1
+	cut := len(text)-at > lookAhead
+	if cut {
+		text = text[:at+lookAhead]
+	}
 	begin := at
 	for k := range s.ops {
 		op := &s.ops[k]
@@ -353,27 +358,28 @@ func (s *shape) holds(t *sets, text []byte, at int) (ok bool, from, to int) {
 		switch op.kind {
 		case skip:
 			begin = at
-			end := min(at+min(op.n, longestWalk), len(text))
+			end := min(at+op.n, len(text))
 			for at < end && set.has(text[at]) {
 				at++
 			}
-			if at-begin == longestWalk && op.n > longestWalk {
+			if cut && at == len(text) {
 				return true, -1, 0
 			}
 			continue
 		case need:
-			if len(text)-at < op.n {
-				return false, -1, 0
-			}
 			if s.token == k+1 {
 				from = at
 			}
-			for _, c := range text[at : at+op.n] {
-				if !set.has(c) {
+			end := at + op.n
+			for at < min(end, len(text)) {
+				if !set.has(text[at]) {
 					return false, -1, 0
 				}
+				at++
 			}
-			at += op.n
+			if at < end {
+				return cut, -1, 0
+			}
 		case loose:
 			// The first run that is long enough and begins at or before at.
 			run, last := 0, min(at+op.n, len(text))
@@ -385,12 +391,15 @@ func (s *shape) holds(t *sets, text []byte, at int) (ok bool, from, to int) {
 				}
 			}
 			if run < op.n {
-				return false, -1, 0
+				return cut && last == len(text), -1, 0
 			}
 			if s.token == k+1 && i-run == at {
 				from = at
 			}
 		case ended:
+			if cut && at >= len(text) {
+				return true, -1, 0
+			}
 			if at < len(text) && !set.has(text[at]) {
 				return false, -1, 0
 			}
@@ -403,9 +412,9 @@ func (s *shape) holds(t *sets, text []byte, at int) (ok bool, from, to int) {
 	}
 	set := &t.all[s.tokenSet]
 	for to = from; to < len(text) && set.has(text[to]); to++ {
-		if to-from == longestWalk {
-			return true, -1, 0
-		}
+	}
+	if cut && to == len(text) {
+		return true, -1, 0
 	}
 	return true, from, to
 }

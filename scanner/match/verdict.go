@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"math"
 	"regexp/syntax"
-	"strings"
 
 	"github.com/zricethezav/gitleaks/v8/config"
 	"github.com/zricethezav/gitleaks/v8/regexp"
@@ -80,35 +79,79 @@ func (s *scan) judge(r *rule, m, secret extent) {
 	if (!r.implied || s.odd != nil) && len(r.Keywords) > 0 && !r.keywordIn(text) && !s.hasKeyword(r) {
 		return
 	}
-	f := report.Finding{
-		Commit: s.commit, RuleID: r.RuleID, Description: r.Description, File: s.path,
-		Match: string(text), Secret: string(s.cur[secret.start:secret.end]),
+	lead := 0
+	for lead < m.end-m.start && s.cur[m.start+lead] == '\n' {
+		lead++
 	}
-	f.Entropy = float32(shannon([]byte(f.Secret)))
-	f.Tags = append([]string(nil), r.Tags...)
-	c := claim{match: f.Match, secret: f.Secret}
+	f := finding{rule: r, match: string(text)}
+	f.from, f.to = secret.start-m.start-lead, secret.end-m.start-lead
+	if f.from >= 0 && f.to <= len(f.match) {
+		f.secret = f.match[f.from:f.to]
+	} else {
+		f.from, f.to = 0, 0 // the rule's group took no part in the match
+	}
+	f.start = m.start + lead
+	c := claim{match: f.match, secret: f.secret}
 	if segments == nil {
 		m.end = m.start + len(text)
+		f.at = m
 	} else {
-		f.Tags = append(f.Tags, tags(segments, s.layer.depth)...)
+		f.layer = s.layer
+		for i := range segments {
+			f.kinds |= segments[i].kinds
+		}
 		c.line = s.decodedLine(segments)
-		m = toOriginal(segments, s.layer.below, m)
+		f.at = toOriginal(segments, s.layer.below, m)
 	}
-	line := s.locate(&f, m)
-	if segments == nil {
-		c.line = line
+	if r.byLine {
+		var place report.Finding
+		line := s.locate(&place, f.at)
+		if segments == nil {
+			c.line = line
+		}
+		if s.p.honour && bytes.Contains(s.raw[line.start:line.end], []byte(allowComment)) {
+			return
+		}
 	}
-	if s.given == "" {
-		s.given = string(s.raw) // once: every finding's line is a part of it
-	}
-	f.Line = s.given[line.start:line.end]
-	if s.p.honour && strings.Contains(f.Line, allowComment) {
-		return
+	if s.anyPath {
+		f.open = s.leftOpen(r, &c)
 	}
 	if s.excused(r, &c, func(a *allowlist) bool { return !a.byText() }) {
 		return
 	}
 	s.findings = append(s.findings, f)
+}
+
+// leftOpen gives the allowlists that let a finding go but for its path, which is
+// not known.
+func (s *scan) leftOpen(r *rule, c *claim) (out []*allowlist) {
+	for _, lists := range [][]*allowlist{s.p.allowlists, r.allowlists} {
+		for _, a := range lists {
+			if a.and && len(a.Paths) > 0 && s.excusesBut(a, c) {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}
+
+// report writes a finding as gitleaks does.
+func (s *scan) report(f *finding) report.Finding {
+	out := report.Finding{
+		Commit: s.commit, RuleID: f.rule.RuleID, Description: f.rule.Description, File: s.path,
+		Match: f.match, Secret: f.secret, Entropy: float32(shannon([]byte(f.secret))), Tags: f.tags(),
+	}
+	line := s.locate(&out, f.at)
+	out.Line = string(s.raw[line.start:line.end])
+	return out
+}
+
+func (f *finding) tags() []string {
+	out := append([]string(nil), f.rule.Tags...)
+	if f.layer != nil {
+		out = append(out, tags(f.kinds, f.layer.depth)...)
+	}
+	return out
 }
 
 // byText reports whether an allowlist asks for nothing but the secret and the
@@ -253,22 +296,7 @@ func (p *program) dropsText(r *rule, text string) bool {
 // excuses reports whether an allowlist lets a finding go.
 func (s *scan) excuses(a *allowlist, c *claim) bool {
 	if a.and {
-		if len(a.Commits) > 0 {
-			yes, _ := a.CommitAllowed(s.commit)
-			if !yes {
-				return false
-			}
-		}
-		if len(a.Paths) > 0 && !s.pathIn(a) {
-			return false
-		}
-		if len(a.StopWords) > 0 {
-			yes, _ := a.ContainsStopWord(c.secret)
-			if !yes {
-				return false
-			}
-		}
-		return len(a.Regexes) == 0 || s.regexAllows(a, c)
+		return (len(a.Paths) == 0 || s.pathIn(a)) && s.excusesBut(a, c)
 	}
 	if len(a.StopWords) > 0 {
 		yes, _ := a.ContainsStopWord(c.secret)
@@ -277,6 +305,24 @@ func (s *scan) excuses(a *allowlist, c *claim) bool {
 		}
 	}
 	return len(a.Regexes) > 0 && s.regexAllows(a, c)
+}
+
+// excusesBut is excuses, but for the path, of an allowlist all of whose
+// conditions must hold.
+func (s *scan) excusesBut(a *allowlist, c *claim) bool {
+	if len(a.Commits) > 0 {
+		yes, _ := a.CommitAllowed(s.commit)
+		if !yes {
+			return false
+		}
+	}
+	if len(a.StopWords) > 0 {
+		yes, _ := a.ContainsStopWord(c.secret)
+		if !yes {
+			return false
+		}
+	}
+	return len(a.Regexes) == 0 || s.regexAllows(a, c)
 }
 
 func (s *scan) regexAllows(a *allowlist, c *claim) bool {
