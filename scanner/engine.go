@@ -41,7 +41,10 @@ type Unit struct {
 // used concurrently.
 type Engine struct {
 	matcher match.Matcher
+	rules   *match.Gitleaks // the built-in matcher; else nil
 	maxBlob int64
+	nothing *Scanned // of texts in which nothing was seen
+	binary  *Scanned // of other blobs
 }
 
 // New compiles the rules, which takes about 0.1 s. The error names the rule
@@ -51,6 +54,7 @@ func New(o Options) (*Engine, error) {
 	if e.maxBlob <= 0 {
 		e.maxBlob = DefaultMaxBlobBytes
 	}
+	e.nothing, e.binary = &Scanned{engine: e}, &Scanned{engine: e, whole: true}
 	if e.matcher != nil {
 		return e, nil
 	}
@@ -58,7 +62,8 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load rules: %w", err)
 	}
-	e.matcher = match.New(cfg, match.Options{DecodeDepth: o.DecodeDepth, HonourAllow: o.HonourAllow})
+	e.rules = match.New(cfg, match.Options{DecodeDepth: o.DecodeDepth, HonourAllow: o.HonourAllow})
+	e.matcher = e.rules
 	return e, nil
 }
 
@@ -71,26 +76,27 @@ func (e *Engine) MaxBlobBytes() int64 { return e.maxBlob }
 // it has, and the caller knows from ctx that this is not all.
 func (e *Engine) Scan(ctx context.Context, u Unit) []Finding {
 	t := readable(u.Data)
-	in := match.Input{Data: t.text}
-	if u.Place.Object == "" || u.Place.Object == "blob" {
-		in.Path = u.Place.Path
-	}
+	in := match.Input{Data: t.text, Path: pathOf(u.Place)}
 	found := e.matcher.Match(ctx, in)
-	out := make([]Finding, 0, len(found))
-	for _, m := range specific(found) {
-		if t.binary && strings.Contains(m.Rule, "generic") {
-			continue // words between random bytes: noise without end
-		}
-		out = append(out, finding(u.Place, m))
+	if len(found) == 0 {
+		return []Finding{}
 	}
-	out = append(out, nearKeyIDs(t.text, u.Place, out)...)
-	slices.SortStableFunc(out, func(a, b Finding) int { return a.Offset - b.Offset })
+	near := nearKeyIDs(t.text, found)
+	out := near.findings(u.Place, found, t.binary)
 	raw := lineCounter{text: u.Data}
 	for i := range out {
 		assess(&out[i])
 		t.restore(&out[i], &raw)
 	}
 	return out
+}
+
+// pathOf is the path by which rules judge what stands at a place.
+func pathOf(p Place) string {
+	if p.Object == "" || p.Object == "blob" {
+		return p.Path
+	}
+	return ""
 }
 
 func finding(place Place, m match.Match) Finding {
@@ -101,7 +107,7 @@ func finding(place Place, m match.Match) Finding {
 		Rule: m.Rule, Description: m.Description,
 		Provider: k.Provider, Kind: k.Kind, Part: k.Part,
 		Secret: secret.New(m.Secret), Match: secret.New(m.Text),
-		Place: place, Entropy: m.Entropy, Tags: m.Tags, Offset: m.SecretAt.Start,
+		Place: place, Entropy: m.Entropy, Tags: slices.Clip(m.Tags), Offset: m.SecretAt.Start,
 		MatchAt: Span{m.At.Line, m.At.Column, m.At.EndLine, m.At.EndColumn},
 	}
 }
@@ -201,23 +207,34 @@ const (
 	windowMost  = 8 << 10 // of bytes, however long the lines are
 )
 
+// near is what can be the secret of an AWS access key id, for all the ids of a
+// text.
+type near struct {
+	ids    []keyID
+	values []nearValue
+}
+
+// keyID is an id at an offset, and the window around it.
+type keyID struct{ at, from, to int }
+
+type nearValue struct {
+	at, line, column int
+	text             string
+}
+
 // nearKeyIDs looks around every AWS access key id for what can be its secret
 // but stands near no word that says so (a CSV from the console, a list).
-func nearKeyIDs(text []byte, place Place, found []Finding) []Finding {
-	taken := map[int]bool{}
-	for _, f := range found {
-		if f.Provider != "" {
-			taken[f.Offset] = true
-		}
-	}
-	var out []Finding
+func nearKeyIDs(text []byte, found []match.Match) (n near) {
 	lines := lineCounter{text: text}
 	done := 0 // windows of ids close together overlap
-	for _, f := range found {
-		if f.Part != PartAccessKeyID || rules.IsDocumentationKey(f.Secret.Reveal()) {
+	for i := range found {
+		m := &found[i]
+		k, _ := rules.Of(m.Rule, m.Secret)
+		if k.Part != PartAccessKeyID || rules.IsDocumentationKey(m.Secret) || m.PathOnly {
 			continue
 		}
-		from, to := window(text, f.Offset)
+		from, to := window(text, m.SecretAt.Start)
+		n.ids = append(n.ids, keyID{m.SecretAt.Start, from, to})
 		for at := max(from, done); at < to; {
 			end := at
 			for end < len(text) && end-at <= windowMost && base64Byte(text[end]) {
@@ -229,17 +246,42 @@ func nearKeyIDs(text []byte, place Place, found []Finding) []Finding {
 			}
 			s := text[at:end]
 			if len(s) == 40 && !(at > 0 && base64Byte(text[at-1])) && !(end < len(text) && text[end] == '=') &&
-				!taken[at] && rules.PlausibleAWSSecret(string(s)) && entropy(s) >= 4 {
-				taken[at] = true
+				rules.PlausibleAWSSecret(string(s)) && entropy(s) >= 4 {
 				line, col := lines.at(at)
-				c := candidate(place, line, col, s)
-				c.Offset = at
-				out = append(out, c)
+				n.values = append(n.values, nearValue{at, line, col, string(s)})
 			}
 			at = end
 		}
 		done = max(done, to)
 	}
+	return n
+}
+
+// findings makes findings at a place of the matches there, in order.
+func (n *near) findings(place Place, found []match.Match, binary bool) []Finding {
+	out := make([]Finding, 0, len(found))
+	for _, m := range specific(found) {
+		if binary && strings.Contains(m.Rule, "generic") {
+			continue // words between random bytes: noise without end
+		}
+		out = append(out, finding(place, m))
+	}
+	if len(n.values) > 0 {
+		taken, ids := map[int]bool{}, map[int]bool{}
+		for i := range out {
+			taken[out[i].Offset] = taken[out[i].Offset] || out[i].Provider != ""
+			ids[out[i].Offset] = ids[out[i].Offset] || out[i].Part == PartAccessKeyID
+		}
+		for _, v := range n.values {
+			of := slices.ContainsFunc(n.ids, func(k keyID) bool { return ids[k.at] && v.at >= k.from && v.at < k.to })
+			if of && !taken[v.at] {
+				c := candidate(place, v.line, v.column, []byte(v.text))
+				c.Offset = v.at
+				out = append(out, c)
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Finding) int { return a.Offset - b.Offset })
 	return out
 }
 

@@ -3,25 +3,32 @@ package scanner
 import (
 	"bytes"
 	"context"
+
+	"stanch/scanner/match"
 )
 
 // Copy says that bytes of a new blob came from an old one:
 // new[New:New+Len] == old[Old:Old+Len].
-type Copy struct{ Old, New, Len int }
+type Copy = match.Copy
 
 // Scanned is what is known of a blob that was looked at without its path. One
 // blob can stand at many paths, so whatever depends on the path (path rules,
-// path allowlists, the class of a finding) is decided in [Scanned.At]. It is
-// immutable and may be used concurrently; nil is that of an empty blob.
+// path allowlists, the class of a finding) is decided in [Scanned.At]. It does
+// not change and may be used concurrently. A blob in which nothing was seen
+// costs no memory.
 type Scanned struct {
 	engine *Engine
-	data   []byte
+	found  *match.Candidates
+	near   near
+	whole  bool   // says nothing about a blob that is made of pieces of this one
+	data   []byte // of a blob that has to be looked at again, with its path
 }
 
-// ScanBlob looks at a whole blob whose path is not known. The result keeps no
-// part of data.
-func (e *Engine) ScanBlob(_ context.Context, data []byte) *Scanned {
-	return &Scanned{engine: e, data: bytes.Clone(data)}
+// ScanBlob looks at a whole blob whose path is not known. Of data the result
+// keeps what was found alone; but all of it where text had to be made of binary
+// data and something was found there.
+func (e *Engine) ScanBlob(ctx context.Context, data []byte) *Scanned {
+	return e.scanned(ctx, data, nil, nil, nil)
 }
 
 // ScanDelta gives just what [Engine.ScanBlob] gives for data, for less: data is
@@ -30,13 +37,49 @@ func (e *Engine) ScanBlob(_ context.Context, data []byte) *Scanned {
 // and do not overlap there; what they say of the bytes must be true. A nil base
 // is allowed, and then the whole of data is looked at.
 func (e *Engine) ScanDelta(ctx context.Context, data []byte, base *Scanned, old []byte, copies []Copy) *Scanned {
-	return e.ScanBlob(ctx, data)
+	return e.scanned(ctx, data, base, old, copies)
+}
+
+func (e *Engine) scanned(ctx context.Context, data []byte, base *Scanned, old []byte, copies []Copy) *Scanned {
+	if e.rules == nil {
+		return &Scanned{engine: e, whole: true, data: bytes.Clone(data)}
+	}
+	t := readable(data)
+	isText := len(t.text) == 0 && len(data) == 0 || len(t.text) > 0 && len(data) > 0 && &t.text[0] == &data[0]
+	var found *match.Candidates
+	if isText && base != nil && !base.whole {
+		found = e.rules.Delta(ctx, data, base.found, len(old), copies)
+	} else {
+		found = e.rules.Candidates(ctx, t.text)
+	}
+	switch {
+	case !isText && !found.Empty():
+		return &Scanned{engine: e, found: found, whole: true, data: bytes.Clone(data)}
+	case !isText:
+		return e.binary
+	case found == nil:
+		return e.nothing
+	}
+	return &Scanned{engine: e, found: found, near: nearKeyIDs(data, found.All())}
 }
 
 // Empty reports whether the blob holds nothing that is a finding at some path.
 // The exception are rules that look at nothing but the path (a key store by its
 // name): see [Engine.NamesSecret].
-func (s *Scanned) Empty() bool { return s == nil || len(s.data) == 0 }
+func (s *Scanned) Empty() bool { return s == nil || s.data == nil && s.found.Empty() }
+
+// Settled is s without what only [Engine.ScanDelta] needs, for who keeps many.
+func (s *Scanned) Settled() *Scanned {
+	switch {
+	case s == nil || s == s.engine.nothing, s == s.engine.binary:
+		return s
+	case s.Empty():
+		return s.engine.nothing
+	}
+	c := *s
+	c.found, c.whole = s.found.Settled(), true
+	return &c
+}
 
 // At gives the findings of the blob at a place: what [Engine.Scan] gives for a
 // unit with these bytes and this place.
@@ -44,11 +87,28 @@ func (s *Scanned) At(place Place) []Finding {
 	if s == nil {
 		return nil
 	}
-	return s.engine.Scan(context.Background(), Unit{Data: s.data, Place: place})
+	if s.data != nil {
+		return s.engine.Scan(context.Background(), Unit{Data: s.data, Place: place})
+	}
+	if s.engine.rules == nil {
+		return nil
+	}
+	found := s.engine.rules.At(s.found, pathOf(place))
+	if len(found) == 0 {
+		return nil
+	}
+	out := s.near.findings(place, found, false)
+	for i := range out {
+		assess(&out[i])
+	}
+	return out
 }
 
 // NamesSecret reports whether some rule finds a secret in a path alone, whatever
 // stands in the file, so that [Scanned.At] is worth a call for any blob there.
 func (e *Engine) NamesSecret(path string) bool {
+	if e.rules != nil {
+		return len(e.rules.At(nil, path)) > 0
+	}
 	return len(e.Scan(context.Background(), Unit{Place: Place{Path: path}})) > 0
 }

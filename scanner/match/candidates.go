@@ -41,7 +41,7 @@ func (g *Gitleaks) Delta(ctx context.Context, data []byte, base *Candidates, siz
 	}
 	seen.size = size
 	s.anyPath = true
-	var kept sightings
+	kept := sightings{size: -1}
 	s.kept = &kept
 	s.all(ctx, &seen, copies)
 	c := Candidates{seen: kept, words: s.pathWords()}
@@ -99,6 +99,24 @@ func (g *Gitleaks) large(ctx context.Context, data []byte) *Candidates {
 // look at the path alone.
 func (c *Candidates) Empty() bool {
 	return c == nil || len(c.matches) == 0 && len(c.words) == 0 && c.data == nil
+}
+
+// All gives the matches, with nothing decided by path. They must not be changed.
+func (c *Candidates) All() []Match {
+	if c == nil {
+		return nil
+	}
+	return c.matches
+}
+
+// Settled is c without what [Gitleaks.Delta] needs, which is then not to be asked.
+func (c *Candidates) Settled() *Candidates {
+	if c == nil || len(c.seen.places) == 0 && len(c.seen.rules) == 0 {
+		return c
+	}
+	s := *c
+	s.seen = sightings{opaque: true}
+	return &s
 }
 
 // At gives the matches at a path, in order: what [Gitleaks.Match] gives for the
