@@ -86,7 +86,9 @@ func (e *Engine) Scan(ctx context.Context, u Unit) []Finding {
 	raw := lineCounter{text: u.Data}
 	for i := range out {
 		assess(&out[i])
-		t.restore(&out[i], &raw)
+		if !out[i].Secret.IsZero() { // else the path alone was looked at
+			t.restore(&out[i], &raw)
+		}
 	}
 	return out
 }
