@@ -31,6 +31,11 @@ type commands struct {
 	Serve      serveCmd      `cmd:"" help:"Answer GitHub's webhooks and respond to leaks."`
 	Demo       demoCmd       `cmd:"" help:"Show the whole product on this machine in a minute."`
 	Scan       scanCmd       `cmd:"" help:"Scan files, a directory or a Git repository's whole history for credentials."`
+	Git        gitCmd        `cmd:"" help:"Scan a Git repository as gitleaks git does: same findings, same report."`
+	Dir        dirCmd        `cmd:"" aliases:"file,directory" help:"Scan a directory as gitleaks dir does."`
+	Stdin      stdinCmd      `cmd:"" help:"Scan standard input as gitleaks stdin does."`
+	Detect     detectCmd     `cmd:"" hidden:"" help:"gitleaks' older name of git, dir and stdin."`
+	Protect    protectCmd    `cmd:"" hidden:"" help:"gitleaks' older name of git --pre-commit."`
 	Sweep      sweepCmd      `cmd:"" help:"Scan every repository of an installation and respond."`
 	Respond    respondCmd    `cmd:"" help:"Respond to a credential that leaked elsewhere."`
 	Incident   incidentCmd   `cmd:"" help:"List, show and report incidents; undo acts."`
@@ -94,6 +99,7 @@ func run(args []string, stdin *os.File, stdout, stderr *os.File) int {
 		kong.Exit(func(code int) { exited = code; panic(exitNow{}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.UsageOnError(),
+		kong.WithHyphenPrefixedParameters(true), // --log-opts "--since=..."
 	)
 	if err != nil {
 		return complain(stderr, fail(exitUsage, err))

@@ -55,29 +55,43 @@ func defaults() (config.Config, error) {
 	return cfg, nil
 }
 
+// decode reads one TOML file.
+func decode(data []byte) (vc config.ViperConfig, err error) {
+	v := viper.New() // never viper's global instance
+	v.SetConfigType("toml")
+	err = v.ReadConfig(bytes.NewReader(data))
+	if err != nil {
+		return vc, fmt.Errorf("read rules: %w", err)
+	}
+	err = v.Unmarshal(&vc)
+	if err != nil {
+		return vc, fmt.Errorf("read rules: %w", err)
+	}
+	return vc, nil
+}
+
 // parse reads one TOML file as gitleaks does, with base for the rules that it
-// changes only in part. A rule that does not compile panics inside gitleaks.
-func parse(data []byte, base *config.Config) (cfg config.Config, err error) {
+// changes only in part.
+func parse(data []byte, base *config.Config) (config.Config, error) {
+	vc, err := decode(data)
+	if err != nil {
+		return config.Config{}, err
+	}
+	if vc.Extend.Path != "" || vc.Extend.URL != "" {
+		return config.Config{}, errors.New("read rules: extend.path and extend.url are not supported: gitleaks' default rules are always there")
+	}
+	return translate(vc, base)
+}
+
+// translate compiles what was read. A rule that does not compile panics inside
+// gitleaks.
+func translate(vc config.ViperConfig, base *config.Config) (cfg config.Config, err error) {
 	defer func() {
 		r := recover()
 		if r != nil {
 			err = fmt.Errorf("read rules: %v", r)
 		}
 	}()
-	v := viper.New() // never viper's global instance
-	v.SetConfigType("toml")
-	err = v.ReadConfig(bytes.NewReader(data))
-	if err != nil {
-		return cfg, fmt.Errorf("read rules: %w", err)
-	}
-	var vc config.ViperConfig
-	err = v.Unmarshal(&vc)
-	if err != nil {
-		return cfg, fmt.Errorf("read rules: %w", err)
-	}
-	if vc.Extend.Path != "" || vc.Extend.URL != "" {
-		return cfg, errors.New("read rules: extend.path and extend.url are not supported: gitleaks' default rules are always there")
-	}
 	extend := vc.Extend
 	vc.Extend = config.Extend{}
 	if base != nil {
@@ -142,6 +156,12 @@ func add(cfg *config.Config, data []byte) error {
 	if err != nil {
 		return err
 	}
+	extend(cfg, more)
+	return nil
+}
+
+// extend adds what more says to cfg, as gitleaks' extend does.
+func extend(cfg *config.Config, more config.Config) {
 	for _, id := range more.Extend.DisabledRules {
 		delete(cfg.Rules, id)
 	}
@@ -160,7 +180,6 @@ func add(cfg *config.Config, data []byte) error {
 	slices.Sort(cfg.OrderedRules)
 	cfg.OrderedRules = slices.DeleteFunc(cfg.OrderedRules, func(id string) bool { _, ok := cfg.Rules[id]; return !ok })
 	cfg.Allowlists = append(cfg.Allowlists, more.Allowlists...)
-	return nil
 }
 
 // merge changes base by what r says, as gitleaks' extend does.
