@@ -36,6 +36,7 @@ type commands struct {
 	Stdin      stdinCmd      `cmd:"" help:"Scan standard input as gitleaks stdin does."`
 	Detect     detectCmd     `cmd:"" hidden:"" help:"gitleaks' older name of git, dir and stdin."`
 	Protect    protectCmd    `cmd:"" hidden:"" help:"gitleaks' older name of git --pre-commit."`
+	Receive    receiveCmd    `cmd:"" name:"receive-hook" help:"Refuse a push that brings credentials: a pre-receive hook."`
 	Sweep      sweepCmd      `cmd:"" help:"Scan every repository of an installation and respond."`
 	Respond    respondCmd    `cmd:"" help:"Respond to a credential that leaked elsewhere."`
 	Incident   incidentCmd   `cmd:"" help:"List, show and report incidents; undo acts."`

@@ -23,6 +23,7 @@ type scanCmd struct {
 	Output      string   `short:"o" placeholder:"FILE" help:"Write the findings to FILE, readable by its owner alone."`
 	History     bool     `xor:"history" help:"Scan the history of the Git repository that holds PATH."`
 	NoHistory   bool     `name:"no-history" xor:"history" help:"Scan a Git repository as a plain directory."`
+	Staged      bool     `xor:"history" help:"Scan what 'git commit' would add: the staged changes of the repository that holds PATH."`
 	Config      string   `placeholder:"FILE" help:"Add the rules and allowlists of a gitleaks TOML file. Files inside what is scanned are never read for configuration."`
 	ShowSecrets bool     `help:"Show secrets instead of [redacted]."`
 	All         bool     `help:"Show findings that are hidden by default (placeholders, keys from documentation) with the reason."`
@@ -89,6 +90,9 @@ func (c *scanCmd) Run(rt *runtime) error {
 		return fail(exitUsage, err, "check the file given with --config: it must be a gitleaks configuration")
 	}
 	r := &scanRun{cmd: c, rt: rt, engine: engine, start: time.Now()}
+	if c.Staged {
+		return r.staged(paths)
+	}
 	for _, p := range paths {
 		err := r.path(p)
 		if err != nil {
