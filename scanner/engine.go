@@ -78,11 +78,13 @@ func (e *Engine) Scan(ctx context.Context, u Unit) []Finding {
 	t := readable(u.Data)
 	in := match.Input{Data: t.text, Path: pathOf(u.Place)}
 	found := e.matcher.Match(ctx, in)
-	if len(found) == 0 {
+	noted := notesAt(t.text, in.Path)
+	if len(found) == 0 && noted == nil {
 		return []Finding{}
 	}
 	near := nearKeyIDs(t.text, found)
-	out := near.findings(u.Place, found, t.binary)
+	noted = noted.about(t.text, found, near)
+	out := noted.findings(u.Place, near.findings(u.Place, found, t.binary))
 	raw := lineCounter{text: u.Data}
 	for i := range out {
 		assess(&out[i])
@@ -109,7 +111,7 @@ func finding(place Place, m match.Match) Finding {
 		Rule: m.Rule, Description: m.Description,
 		Provider: k.Provider, Kind: k.Kind, Part: k.Part,
 		Secret: secret.New(m.Secret), Match: secret.New(m.Text),
-		Place: place, Entropy: m.Entropy, Tags: slices.Clip(m.Tags), Offset: m.SecretAt.Start,
+		Place: place, Entropy: m.Entropy, Tags: slices.Clip(m.Tags), Offset: m.SecretAt.Start, end: m.SecretAt.End,
 		MatchAt: Span{m.At.Line, m.At.Column, m.At.EndLine, m.At.EndColumn},
 	}
 }
@@ -278,7 +280,7 @@ func (n *near) findings(place Place, found []match.Match, binary bool) []Finding
 			of := slices.ContainsFunc(n.ids, func(k keyID) bool { return ids[k.at] && v.at >= k.from && v.at < k.to })
 			if of && !taken[v.at] {
 				c := candidate(place, v.line, v.column, []byte(v.text))
-				c.Offset = v.at
+				c.Offset, c.end = v.at, v.at+len(v.text)
 				out = append(out, c)
 			}
 		}

@@ -61,7 +61,7 @@ func TestScanNamesProviderKindAndPlace(t *testing.T) {
 		{"token: gh" + "s_77_" + jwt, "gh" + "s_77_" + jwt, "github", "app_installation_token", PartToken},
 		{"refresh_token=" + long, long, "github", "app_refresh_token", PartToken},
 		{"curl -H 'Authorization: token " + patA + "' https://api.github.com", patA, "github", "personal_access_token", PartToken},
-		{"password = 'x9Kq7Zw3Lm5Rt8Yb2'", "x9Kq7Zw3Lm5Rt8Yb2", "", "generic", PartToken},
+		{"password = 'x9Kq7Zw3Lm5Rt8Yb2'", "x9Kq7Zw3Lm5Rt8Yb2", "", "password", "password"},
 	} {
 		got := scan("src/app.conf", "first\n"+c.text+"\n")
 		if len(got) != 1 {

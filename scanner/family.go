@@ -20,6 +20,7 @@ type Scanned struct {
 	engine *Engine
 	found  *match.Candidates
 	near   near
+	notes  *notes
 	whole  bool   // says nothing about a blob that is made of pieces of this one
 	data   []byte // of a blob that has to be looked at again, with its path
 }
@@ -52,21 +53,24 @@ func (e *Engine) scanned(ctx context.Context, data []byte, base *Scanned, old []
 	} else {
 		found = e.rules.Candidates(ctx, t.text)
 	}
+	noted := notesAnywhere(t.text)
 	switch {
-	case !isText && !found.Empty():
+	case !isText && (!found.Empty() || noted != nil):
 		return &Scanned{engine: e, found: found, whole: true, data: bytes.Clone(data)}
 	case !isText:
 		return e.binary
-	case found == nil:
+	case found == nil && noted == nil:
 		return e.nothing
 	}
-	return &Scanned{engine: e, found: found, near: nearKeyIDs(data, found.All())}
+	all := found.All()
+	near := nearKeyIDs(data, all)
+	return &Scanned{engine: e, found: found, near: near, notes: noted.about(data, all, near)}
 }
 
 // Empty reports whether the blob holds nothing that is a finding at some path.
 // The exception are rules that look at nothing but the path (a key store by its
 // name): see [Engine.NamesSecret].
-func (s *Scanned) Empty() bool { return s == nil || s.data == nil && s.found.Empty() }
+func (s *Scanned) Empty() bool { return s == nil || s.data == nil && s.found.Empty() && s.notes == nil }
 
 // Settled is s without what only [Engine.ScanDelta] needs, for who keeps many.
 func (s *Scanned) Settled() *Scanned {
@@ -94,10 +98,10 @@ func (s *Scanned) At(place Place) []Finding {
 		return nil
 	}
 	found := s.engine.rules.At(s.found, pathOf(place))
-	if len(found) == 0 {
+	if len(found) == 0 && s.notes == nil {
 		return nil
 	}
-	out := s.near.findings(place, found, false)
+	out := s.notes.findings(place, s.near.findings(place, found, false))
 	for i := range out {
 		assess(&out[i])
 	}

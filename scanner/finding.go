@@ -98,7 +98,12 @@ type Finding struct {
 	// Place says where the secret stands; MatchAt where the whole match stands,
 	// which can start on an earlier line.
 	MatchAt Span
-	Offset  int // of the secret in its unit, in bytes; orders and pairs findings
+	Offset  int    // of the secret in its unit, in bytes; orders and pairs findings
+	end     int    // where it ends there
+	hint    string // what a comment beside it says
+	// About is what identifies the secret and is none: host, user, database,
+	// registry, key id. It may be nil.
+	About map[string]string
 	// CommitMessage is filled in where a caller asked for it; it is foreign text.
 	CommitMessage string
 }
