@@ -1,0 +1,614 @@
+package gitpack
+
+import (
+	"context"
+	"fmt"
+	"hash/crc32"
+	"math"
+	goruntime "runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"stanch/scanner"
+)
+
+// Walk says what [Repo.Walk] goes through. Visit must be set.
+type Walk struct {
+	Kind     Type // 0 means all types
+	MaxBytes int64
+	// MaxBytes of one object, 0 means DefaultMaxBytes. One that is larger fails,
+	// and with it whatever is built on it.
+
+	Want func(Number) bool // nil means every object
+
+	// Visit gets each object, on several goroutines at once; worker tells them
+	// apart, from 0 to Workers-1. What it returns is handed to it again as Base of
+	// the objects that are built on this one.
+	Visit func(worker int, o *Object) any
+	// Failed gets each wanted object that could not be rebuilt. It may be nil.
+	Failed func(worker int, n Number, err error)
+
+	Workers int // 0 means GOMAXPROCS
+}
+
+// Object is what a visitor sees. It may keep none of it but what it copies.
+type Object struct {
+	Number Number
+	Type   Type
+	Data   []byte
+
+	// Of an object that is rebuilt from another one of which the visitor had a
+	// look: what it returned there, that one's bytes, and which of them are here.
+	Base   any
+	Old    []byte
+	Copies []scanner.Copy
+
+	Packed int64 // bytes that the object takes in its pack or file
+}
+
+// Blobs visits every blob once: Walk without a choice.
+func (r *Repo) Blobs(ctx context.Context, visit func(worker int, o *Object) any) error {
+	return r.Walk(ctx, Walk{Kind: Blob, Visit: visit})
+}
+
+// Walk rebuilds the wanted objects, each once and each after what it is built
+// on, on all processors. A large family of deltas is shared out among workers
+// as they run idle. Memory is bounded by the number of workers times a few
+// objects, however long the chains of deltas are.
+//
+// The error is ctx's, or says that packs were changed meanwhile; objects that
+// cannot be rebuilt are told to Failed alone.
+func (r *Repo) Walk(ctx context.Context, w Walk) error {
+	r.layout()
+	if w.MaxBytes <= 0 {
+		w.MaxBytes = DefaultMaxBytes
+	}
+	if w.Workers <= 0 {
+		w.Workers = defaultWorkers()
+	}
+	q := &queue{ctx: ctx}
+	q.wake.L = &q.mu
+	for _, p := range r.packs {
+		plan := r.plan(p, w)
+		for _, pos := range plan.roots {
+			q.roots = append(q.roots, root{plan, pos})
+		}
+	}
+	for i := range r.loose {
+		plan := &plan{loose: &r.loose[i]}
+		for j := range r.loose[i].count() {
+			n := r.loose[i].first + Number(j)
+			if (w.Kind == 0 || r.loose[i].kind[j] == w.Kind) && (w.Want == nil || w.Want(n)) && r.Find(r.ID(n)) == n {
+				q.roots = append(q.roots, root{plan, int32(j)})
+			}
+		}
+	}
+	return r.run(ctx, w, q)
+}
+
+func defaultWorkers() int { return goruntime.GOMAXPROCS(0) }
+
+func (r *Repo) run(ctx context.Context, w Walk, q *queue) error {
+	var running sync.WaitGroup
+	for i := range w.Workers {
+		running.Go(func() {
+			k := &walker{r: r, w: w, q: q, id: i, copies: make([]scanner.Copy, 0, 64)}
+			err := k.work()
+			if err != nil {
+				q.fail(err)
+			}
+		})
+	}
+	running.Wait()
+	if q.err != nil {
+		return q.err
+	}
+	return ctx.Err()
+}
+
+// plan is what of one pack is to be rebuilt: for each position the first of
+// those that are built on it, and the next one of those that are built on the
+// same. The largest family comes last, so that what it is built on can be let go
+// before: then no more objects must be held than the logarithm of their number.
+type plan struct {
+	p      *pack
+	loose  *looseStore
+	roots  []int32
+	child  []int32
+	next   []int32
+	wanted []bool
+}
+
+const nobody = -1
+
+func (r *Repo) plan(p *pack, w Walk) *plan {
+	n := p.count()
+	l := &plan{p: p, child: make([]int32, n), next: make([]int32, n), wanted: make([]bool, n)}
+	several := len(r.packs) > 1 // then another pack can hold the same object
+	weight := make([]uint32, n)
+	for pos := range n {
+		l.child[pos], l.next[pos] = nobody, nobody
+		if w.Kind != 0 && p.kind[pos] != w.Kind {
+			continue
+		}
+		number := p.first + Number(pos)
+		if (w.Want == nil || w.Want(number)) && (!several || p.x == nil || r.FindRaw(p.x.id(pos)) == number) {
+			l.wanted[pos] = true
+			weight[pos] = max(p.length[pos], 1)
+		}
+	}
+	// All families first, to learn their weights from the leaves down.
+	queue := make([]int32, 0, n)
+	for _, pos := range p.order {
+		b := p.base[pos]
+		switch {
+		case w.Kind != 0 && p.kind[pos] != w.Kind:
+		case b >= 0:
+			l.next[pos] = l.child[b]
+			l.child[b] = pos
+		default:
+			queue = append(queue, pos)
+		}
+	}
+	roots := len(queue)
+	for i := 0; i < len(queue); i++ {
+		for c := l.child[queue[i]]; c != nobody; c = l.next[c] {
+			queue = append(queue, c)
+		}
+	}
+	for i := len(queue) - 1; i >= roots; i-- {
+		b := p.base[queue[i]]
+		sum := weight[b] + weight[queue[i]]
+		if sum < weight[b] {
+			sum = math.MaxUint32
+		}
+		weight[b] = sum
+	}
+	for _, pos := range queue {
+		heaviest, most := int32(nobody), uint32(0)
+		for c := l.child[pos]; c != nobody; c = l.next[c] {
+			if weight[c] > most {
+				heaviest, most = c, weight[c]
+			}
+		}
+		head := heaviest
+		for c := l.child[pos]; c != nobody; {
+			after := l.next[c]
+			if c != heaviest && weight[c] > 0 {
+				l.next[c] = head
+				head = c
+			}
+			c = after
+		}
+		if heaviest != nobody {
+			l.next[heaviest] = nobody
+		}
+		l.child[pos] = head
+	}
+	for _, pos := range queue[:roots] {
+		if weight[pos] > 0 {
+			l.roots = append(l.roots, pos)
+		}
+	}
+	return l
+}
+
+type root struct {
+	plan *plan
+	pos  int32
+}
+
+// gift is the rest of what is built on an object, given to an idle worker.
+type gift struct {
+	plan  *plan
+	child int32
+	until int32
+	depth int
+	data  []byte
+	state any
+}
+
+// queue hands out families.
+type queue struct {
+	ctx    context.Context
+	mu     sync.Mutex
+	wake   sync.Cond
+	roots  []root
+	at     int
+	gifts  []gift
+	active int
+	err    error
+	idle   atomic.Int32
+	stop   atomic.Bool
+}
+
+func (q *queue) take() (root, gift, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		if q.err != nil || q.ctx.Err() != nil {
+			q.stop.Store(true)
+			q.wake.Broadcast()
+			return root{}, gift{}, false
+		}
+		if n := len(q.gifts); n > 0 {
+			g := q.gifts[n-1]
+			q.gifts = q.gifts[:n-1]
+			q.active++
+			return root{}, g, true
+		}
+		if q.at < len(q.roots) {
+			q.at++
+			q.active++
+			return q.roots[q.at-1], gift{}, true
+		}
+		if q.active == 0 {
+			q.wake.Broadcast()
+			return root{}, gift{}, false
+		}
+		q.idle.Add(1)
+		q.wake.Wait()
+		q.idle.Add(-1)
+	}
+}
+
+func (q *queue) done() {
+	q.mu.Lock()
+	q.active--
+	if q.active == 0 {
+		q.wake.Broadcast()
+	}
+	q.mu.Unlock()
+}
+
+func (q *queue) give(g gift) {
+	q.mu.Lock()
+	q.gifts = append(q.gifts, g)
+	q.mu.Unlock()
+	q.wake.Signal()
+}
+
+func (q *queue) fail(err error) {
+	q.mu.Lock()
+	if q.err == nil {
+		q.err = err
+	}
+	q.stop.Store(true)
+	q.mu.Unlock()
+	q.wake.Broadcast()
+}
+
+// frame is an object of which something that is built on it is still to come.
+type frame struct {
+	child int32 // the next of these
+	until int32 // where their list ends, if the rest was given away
+	depth int
+	data  []byte
+	state any
+}
+
+// Bounds of one worker. trimBytes of packs are read before their pages are let
+// go; freeBytes of buffers are kept for the next object; heldBytes is what the
+// objects that others are built on may take, and the largest object at most.
+const (
+	trimBytes = 48 << 20
+	freeBytes = 8 << 20
+	heldBytes = 64 << 20
+)
+
+type walker struct {
+	r      *Repo
+	w      Walk
+	q      *queue
+	id     int
+	z      inflater
+	delta  []byte
+	copies []scanner.Copy
+	stack  []frame
+	held   int64 // bytes in stack
+	free   [][]byte
+	read   int64 // since the last trim
+	single *Reader
+}
+
+func (k *walker) work() (err error) {
+	defer faults(&err)()
+	for {
+		t, g, ok := k.q.take()
+		if !ok {
+			return nil
+		}
+		if g.plan != nil {
+			k.push(g.child, g.depth, g.data, g.state)
+			k.stack[0].until = g.until
+			k.family(g.plan)
+		} else {
+			k.root(t.plan, t.pos)
+		}
+		k.q.done()
+	}
+}
+
+func (k *walker) push(child int32, depth int, data []byte, state any) {
+	k.stack = append(k.stack, frame{child, nobody, depth, data, state})
+	k.held += int64(len(data))
+}
+
+func (k *walker) pop() {
+	top := &k.stack[len(k.stack)-1]
+	k.held -= int64(len(top.data))
+	k.release(top.data)
+	*top = frame{}
+	k.stack = k.stack[:len(k.stack)-1]
+}
+
+// root rebuilds an object that is not built on another one of its pack, then
+// all that is built on it.
+func (k *walker) root(l *plan, pos int32) {
+	if l.loose != nil {
+		k.looseObject(l.loose, int(pos))
+		return
+	}
+	var data []byte
+	var state any
+	var err error
+	switch l.p.base[pos] {
+	case baseNone:
+		data, err = k.whole(l.p, pos)
+		if err == nil && l.wanted[pos] {
+			state = k.visit(l.p, pos, &Object{Data: data})
+		}
+	case baseElsewhere:
+		var base []byte
+		base, err = k.elsewhere(l.p, pos)
+		if err == nil {
+			data, err = k.rebuild(l.p, pos, base, false)
+		}
+		if err == nil && l.wanted[pos] {
+			state = k.visit(l.p, pos, &Object{Data: data})
+		}
+	default:
+		err = ErrCorrupt
+	}
+	if err != nil {
+		k.failed(l, pos, err)
+		return
+	}
+	k.push(l.child[pos], 0, data, state)
+	k.family(l)
+}
+
+// elsewhere reads a base that the delta's own pack does not hold.
+func (k *walker) elsewhere(p *pack, pos int32) ([]byte, error) {
+	e, ok := p.entry(p.offset(int(pos)))
+	if !ok {
+		return nil, ErrCorrupt
+	}
+	if k.single == nil {
+		k.single = k.r.NewReader(16<<20, k.w.MaxBytes)
+	}
+	_, data, err := k.single.Object(RawID(e.ref))
+	if err != nil {
+		return nil, fmt.Errorf("base of a delta: %w", err)
+	}
+	return data, nil
+}
+
+func (k *walker) looseObject(s *looseStore, i int) {
+	t, size, data, err := s.read(i, k.w.MaxBytes)
+	switch {
+	case err == nil:
+		k.w.Visit(k.id, &Object{Number: s.first + Number(i), Type: t, Data: data, Packed: size})
+	case k.w.Failed != nil:
+		k.w.Failed(k.id, s.first+Number(i), err)
+	}
+}
+
+// family goes through all that is built on the objects of the stack.
+func (k *walker) family(l *plan) {
+	for len(k.stack) > 0 {
+		if k.q.stop.Load() || k.q.ctx.Err() != nil {
+			for len(k.stack) > 0 {
+				k.pop()
+			}
+			return
+		}
+		if k.q.idle.Load() > 0 {
+			k.share(l)
+		}
+		top := &k.stack[len(k.stack)-1]
+		pos := top.child
+		if pos == nobody {
+			k.pop()
+			continue
+		}
+		top.child = l.next[pos]
+		if top.child == top.until {
+			top.child = nobody
+		}
+		depth := top.depth + 1
+		var err error
+		var data []byte
+		if depth > mostDepth || k.held > heldBytes+2*k.w.MaxBytes {
+			err = ErrTooLarge // deltas on deltas beyond measure
+		} else {
+			data, err = k.rebuild(l.p, pos, top.data, l.wanted[pos] && top.state != nil)
+		}
+		if err != nil {
+			k.failed(l, pos, err)
+			continue
+		}
+		var state any
+		if l.wanted[pos] {
+			o := Object{Data: data}
+			if top.state != nil {
+				o.Base, o.Old, o.Copies = top.state, top.data, k.copies
+			}
+			state = k.visit(l.p, pos, &o)
+		}
+		if top.child == nobody {
+			k.pop()
+		}
+		if l.child[pos] == nobody {
+			k.release(data)
+		} else {
+			k.push(l.child[pos], depth, data, state)
+		}
+	}
+}
+
+// share gives the rest of what is built on the lowest object of the stack to a
+// worker that has nothing to do.
+func (k *walker) share(l *plan) {
+	for i := range k.stack {
+		f := &k.stack[i]
+		first := f.child
+		if first == nobody {
+			continue
+		}
+		keep := i == len(k.stack)-1 // one, or nothing would be left to do here
+		if keep {
+			first = l.next[first]
+			if first == f.until {
+				return
+			}
+		}
+		data := make([]byte, len(f.data), len(f.data)+dstSlack)
+		copy(data, f.data)
+		k.q.give(gift{l, first, f.until, f.depth, data, f.state})
+		if keep {
+			f.until = first
+		} else {
+			f.child = nobody
+		}
+		return
+	}
+}
+
+func (k *walker) visit(p *pack, pos int32, o *Object) any {
+	o.Number, o.Type, o.Packed = p.first+Number(pos), p.kind[pos], int64(p.length[pos])
+	return k.w.Visit(k.id, o)
+}
+
+// failed tells of an object that cannot be rebuilt and all that is built on it.
+func (k *walker) failed(l *plan, pos int32, err error) {
+	if k.w.Failed == nil {
+		return
+	}
+	todo := []int32{pos}
+	for len(todo) > 0 {
+		pos := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if l.wanted[pos] {
+			k.w.Failed(k.id, l.p.first+Number(pos), err)
+		}
+		for c := l.child[pos]; c != nobody; c = l.next[c] {
+			todo = append(todo, c)
+		}
+	}
+}
+
+// load finds an entry and checks its packed bytes against the index.
+func (k *walker) load(p *pack, pos int32) (entry, error) {
+	e, ok := p.entry(p.offset(int(pos)))
+	if !ok {
+		return e, ErrCorrupt
+	}
+	k.read += int64(p.length[pos])
+	if k.read > trimBytes {
+		k.read = 0
+		k.r.trim()
+	}
+	if p.x != nil && p.x.crcs != nil {
+		from := int(p.offset(int(pos)))
+		want := uint32(p.x.crcs[4*pos])<<24 | uint32(p.x.crcs[4*pos+1])<<16 | uint32(p.x.crcs[4*pos+2])<<8 | uint32(p.x.crcs[4*pos+3])
+		if p.length[pos] < math.MaxUint32 && crc32.ChecksumIEEE(p.data[from:from+int(p.length[pos])]) != want {
+			return e, fmt.Errorf("checksum: %w", ErrCorrupt)
+		}
+	}
+	return e, nil
+}
+
+// whole inflates an object that is no delta.
+func (k *walker) whole(p *pack, pos int32) ([]byte, error) {
+	e, err := k.load(p, pos)
+	if err != nil {
+		return nil, err
+	}
+	if e.size > uint64(k.w.MaxBytes) {
+		return nil, ErrTooLarge
+	}
+	var room []byte
+	if e.size <= freeBytes {
+		room = k.buffer(int(e.size))
+	}
+	data, _, err := p.read(&k.z, e, room)
+	return data, err
+}
+
+// rebuild applies a delta to its base; copies says whether to note in k.copies
+// what it copies.
+func (k *walker) rebuild(p *pack, pos int32, base []byte, copies bool) ([]byte, error) {
+	e, err := k.load(p, pos)
+	if err != nil {
+		return nil, err
+	}
+	if e.size > uint64(k.w.MaxBytes) {
+		return nil, ErrTooLarge
+	}
+	delta, _, err := p.read(&k.z, e, k.delta)
+	if err != nil {
+		return nil, err
+	}
+	k.delta = delta
+	if cap(delta) > freeBytes {
+		defer func() { k.delta = nil }()
+	}
+	from, size, rest, ok := deltaSizes(delta)
+	if !ok || from != uint64(len(base)) || size > 1<<24*uint64(len(rest)) {
+		return nil, ErrCorrupt
+	}
+	if size > uint64(k.w.MaxBytes) {
+		return nil, ErrTooLarge
+	}
+	data := k.buffer(int(size))[:size]
+	if copies {
+		k.copies, ok = applyDelta(data, base, rest, k.copies[:0])
+	} else {
+		_, ok = applyDelta(data, base, rest, nil)
+	}
+	if !ok {
+		k.release(data)
+		return nil, ErrCorrupt
+	}
+	return data, nil
+}
+
+// buffer gives room for n bytes and dstSlack more.
+func (k *walker) buffer(n int) []byte {
+	for i := len(k.free) - 1; i >= max(0, len(k.free)-4); i-- {
+		b := k.free[i]
+		if cap(b) >= n+dstSlack {
+			k.free = slices.Delete(k.free, i, i+1)
+			return b[:0]
+		}
+	}
+	return make([]byte, 0, n+n/4+dstSlack)
+}
+
+func (k *walker) release(b []byte) {
+	if cap(b) > freeBytes/8 {
+		return // rare: leave it to the garbage collector
+	}
+	if len(k.free) >= 8 {
+		small := 0
+		for i := range k.free {
+			if cap(k.free[i]) < cap(k.free[small]) {
+				small = i
+			}
+		}
+		k.free = slices.Delete(k.free, small, small+1)
+	}
+	k.free = append(k.free, b)
+}
