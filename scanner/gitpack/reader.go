@@ -227,4 +227,3 @@ func (d *Reader) unlink(c *cached) {
 	}
 	c.prev, c.next = nil, nil
 }
-

@@ -15,10 +15,7 @@
 package history
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,48 +80,4 @@ func git(ctx context.Context, gitDir string, args ...string) *exec.Cmd {
 	cmd.Stdin = nil
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
-}
-
-// tail keeps the start of what a command said on standard error.
-type tail struct{ b bytes.Buffer }
-
-func (t *tail) Write(p []byte) (int, error) {
-	room := 2048 - t.b.Len()
-	if room > 0 {
-		t.b.Write(p[:min(room, len(p))])
-	}
-	return len(p), nil
-}
-
-// explain gives a failed command's first words, made inert: git repeats names
-// out of the repository.
-func (t *tail) explain(what string, err error) error {
-	var missing *exec.Error
-	if errors.As(err, &missing) {
-		return fmt.Errorf("run git: %w", missing.Err)
-	}
-	line, _, _ := strings.Cut(strings.TrimSpace(t.b.String()), "\n")
-	line = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, line)
-	if line == "" {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return fmt.Errorf("%s: %s", what, line)
-}
-
-// output runs a command whose answer is small (refs, a count).
-func output(ctx context.Context, gitDir string, args ...string) ([]byte, error) {
-	cmd := git(ctx, gitDir, args...)
-	var out bytes.Buffer
-	var said tail
-	cmd.Stdout, cmd.Stderr = &out, &said
-	err := cmd.Run()
-	if err != nil {
-		return out.Bytes(), said.explain("git "+args[0], err)
-	}
-	return out.Bytes(), nil
 }

@@ -1,41 +1,51 @@
 package history
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	goruntime "runtime"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"stanch/scanner"
+	"stanch/scanner/gitpack"
 )
 
 // Options of [Scan]. Engine must be set.
 type Options struct {
 	Engine       *scanner.Engine
-	Progress     func(Progress) // called at most ten times a second, from one goroutine
-	Since        []string       // commits whose history was scanned already; it is left out
+	Progress     func(Progress) // called at most ten times a second, by one goroutine at a time
+	Since        []string       // ids of commits whose history was scanned already; it is left out
+	After        time.Time      // commits that were committed before it are left out; zero means none
+	Seen         Seen           // objects that were scanned already, here or elsewhere; may be nil
 	MaxBlobBytes int64          // 0 means the engine's limit
 	Repository   string         // written to Place.Repository
 	Messages     bool           // fill in Finding.CommitMessage
+	Unreachable  bool           // also what no ref reaches; its findings have the tag "unreachable"
 }
 
-// Progress tells how far a scan is. Total is 0 while it is not known.
-type Progress struct {
-	Commits, Total int
-	Blobs          int
-	Bytes          int64
-	Elapsed        time.Duration
+// Seen remembers objects that need not be looked at again: see [State]. Scan
+// calls Has and Add from one goroutine at a time. A commit or blob is added when
+// all that was found in it has been handed to emit, so what an interrupted scan
+// has added can be left out by the next one.
+type Seen interface {
+	Has(id gitpack.ID) bool
+	Add(id gitpack.ID)
 }
+
+// Progress tells how far a scan is. Total and TotalBlobs are 0 while they are
+// not known, Left while there is nothing to estimate it from.
+type Progress struct {
+	Commits, Total    int
+	Blobs, TotalBlobs int
+	Bytes             int64
+	Elapsed, Left     time.Duration
+}
+
+// Rate is the number of bytes looked at in a second.
+func (p Progress) Rate() float64 { return float64(p.Bytes) / max(p.Elapsed.Seconds(), 0.001) }
 
 // Result sums up a scan.
 type Result struct {
@@ -46,430 +56,250 @@ type Result struct {
 	Bytes   int64 // in those blobs
 	Tags    int
 
-	blobs map[string]*object
+	looked *idSet
 }
 
 // Scanned reports whether the blob with this id was looked at.
 func (r Result) Scanned(id string) bool {
-	o := r.blobs[id]
-	return o != nil && o.err == nil
+	x, ok := gitpack.ParseID(id)
+	return ok && r.looked != nil && r.looked.has(x)
 }
+
+// tagUnreachable marks findings in what no ref reaches.
+const tagUnreachable = "unreachable"
 
 // Scan looks at the whole history of the repository at gitDir and hands each
-// finding to emit, in the order of history, parents first. A finding is handed
-// on once for each (path, rule, secret), with the first commit that has it:
-// not when the file held the same secret before, in any parent, nor when the
-// commit moved it from a file that it deletes. Places are not scrubbed yet:
-// see [scanner.Engine.Scrub].
+// finding to emit, in the order of history: parents first, and older commits
+// first where that leaves a choice. A finding is handed on once for each (path,
+// rule, secret), with the first commit that has it: not when the file held the
+// same secret before, in any parent, nor when the commit moved it from a file
+// that it deletes. Places are not scrubbed yet: see [scanner.Engine.Scrub].
+//
+// History is what the refs and HEAD reach. What no ref reaches is left out
+// unless it is asked for, or commits or trees cannot be read: then everything
+// is looked at, and where a blob stands is not known.
 //
 // When ctx is done the result so far is partial and the error is ctx's. A
-// repository that git cannot read at all is an error.
+// repository that cannot be read at all is an error.
 func Scan(ctx context.Context, gitDir string, o Options, emit func(scanner.Finding)) (Result, error) {
-	refs, err := readRefs(ctx, gitDir)
+	start := time.Now()
+	repo, err := gitpack.OpenContext(ctx, gitDir)
 	if err != nil {
+		return Result{Partial: true, Reasons: []string{"the repository could not be opened"}}, err
+	}
+	defer repo.Close()
+	s := &scan{
+		repo: repo, o: o, out: emit, start: start, limit: o.MaxBlobBytes, paths: newPaths(),
+		facts: make([]fact, repo.Len()), found: map[gitpack.Number]*scanner.Scanned{},
+		people: map[string]bool{}, emitted: map[string]bool{}, told: map[string]bool{}, lost: map[string]int{},
+	}
+	if s.limit <= 0 {
+		s.limit = o.Engine.MaxBlobBytes()
+	}
+	s.changesLeft.Store(mostChanges)
+	stop := s.tell()
+	err = s.all(ctx)
+	stop()
+	if err != nil && ctx.Err() == nil {
 		return Result{Partial: true, Reasons: []string{"the refs could not be read"}}, err
 	}
-	s := &scan{
-		gitDir: gitDir, o: o, emit: emit, start: time.Now(),
-		blobs: map[string]*object{}, emitted: map[string]bool{}, people: map[string]bool{}, paths: map[string]bool{}, lost: map[string]int{},
-	}
-	limit := o.MaxBlobBytes
-	if limit <= 0 {
-		limit = o.Engine.MaxBlobBytes()
-	}
-	inner, cancel := context.WithCancel(ctx)
-	defer cancel()
-	r := &reader{
-		gitDir: gitDir, engine: o.Engine, limit: limit,
-		requests: make(chan *object, 4*batchSize), work: make(chan *object), inFlight: semaphore.NewWeighted(inFlightBytes),
-	}
-	s.requests = r.requests
-	var running sync.WaitGroup
-	running.Go(func() { r.serve(inner) })
-	for range goruntime.GOMAXPROCS(0) {
-		running.Go(func() { r.scanBlobs(inner) })
-	}
-	s.refs(ctx, refs)
-	s.walk(ctx)
-	close(r.requests)
-	running.Wait()
-	return s.result(ctx)
+	return s.result(ctx), ctx.Err()
 }
 
-// scan is the state of one Scan. Fields are used by the goroutine of Scan, but
-// for blobs and requests, which the walk uses until it is over.
+// fact is what is known of an object.
+type fact uint8
+
+const (
+	reached fact = 1 << iota // by a commit, or by a ref that names it
+	wanted                   // on some path that the rules do not leave out
+	scanned
+	adrift // to be scanned, though nothing that was read reaches it
+)
+
+// scan is the state of one Scan.
 type scan struct {
-	gitDir   string
-	o        Options
-	emit     func(scanner.Finding)
-	start    time.Time
-	told     time.Time
-	requests chan *object
+	repo  *gitpack.Repo
+	o     Options
+	out   func(scanner.Finding)
+	start time.Time
+	limit int64
 
-	blobs   map[string]*object // by id; of blobs on ignored paths there is none
-	emitted map[string]bool    // path, rule, secret
-	people  map[string]bool
-	paths   map[string]bool
-	lost    map[string]int // reason -> how many objects
+	graph       *graph
+	paths       *paths
+	changesLeft atomic.Int64
+	facts       []fact // by object number
+	found       map[gitpack.Number]*scanner.Scanned
+	broken      atomic.Bool // commits or trees are missing: look at everything
+	partly      bool        // some commits are left out by Options
+
+	pinned    []pin // what refs reach without a commit
+	pathFacts []pathFact
+	flagged   []bool          // commits, by node, whose own text holds a finding
+	people    map[string]bool // whether there is one in a name and address
+
+	emitted map[string]bool // path, rule, secret
+	told    map[string]bool // names and addresses
+	mu      sync.Mutex
+	lost    map[string]int // reason -> how many objects, or -1
 	res     Result
-	total   int
-	broken  error
+	count   struct {
+		commits, total, blobs, totalBlobs, bytes atomic.Int64
+		blobsFrom                                atomic.Int64 // nanoseconds from start
+	}
 }
 
-func (s *scan) result(ctx context.Context) (Result, error) {
+func (s *scan) lose(why string, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n < 0 || s.lost[why] < 0 {
+		s.lost[why] = -1
+		return
+	}
+	s.lost[why] += n
+}
+
+// all does everything; its error is of the refs.
+func (s *scan) all(ctx context.Context) error {
+	for range s.repo.Problems() {
+		s.lose("packs could not be read in full", 1)
+		s.broken.Store(true)
+	}
+	var err error
+	s.graph, err = readGraph(ctx, s.repo, s.limit)
+	if err != nil {
+		return err
+	}
+	err = s.refs(ctx)
+	if err != nil {
+		return err
+	}
+	order := s.choose()
+	s.count.total.Store(int64(len(order)))
+	diffs := s.diffs(ctx, order)
+	s.judgePaths(ctx, diffs)
+	s.texts(ctx, order)
+	s.scanBlobs(ctx)
+	s.past(ctx, order, diffs)
+	s.attribute(ctx, order, diffs)
+	s.remember(ctx, order)
+	return nil
+}
+
+// choose decides which commits are scanned, newest first.
+func (s *scan) choose() []int32 {
+	g := s.graph
+	for i := range g.nodes {
+		n := &g.nodes[i]
+		if s.o.Seen != nil && s.o.Seen.Has(s.repo.ID(n.object)) || !s.o.After.IsZero() && n.time < s.o.After.Unix() {
+			n.past = true
+			s.partly = true
+		}
+	}
+	since := make(map[int32]bool, len(s.o.Since))
+	for _, hex := range s.o.Since {
+		id, ok := gitpack.ParseID(hex)
+		if !ok {
+			continue
+		}
+		g.reach(g.find(s.repo.Find(id)), func(i int32) bool {
+			fresh := !since[i]
+			since[i] = true
+			g.nodes[i].past = true
+			s.partly = true
+			return fresh
+		})
+	}
+	order := g.newestFirst()
+	for _, i := range order {
+		for _, p := range g.nodes[i].parents {
+			if p == missingParent {
+				s.broken.Store(true)
+			}
+		}
+	}
+	return order
+}
+
+// tell reports progress until the function that it returns is called.
+func (s *scan) tell() (stop func()) {
+	if s.o.Progress == nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				s.o.Progress(s.progress())
+			case <-done:
+				s.o.Progress(s.progress())
+				return
+			}
+		}
+	})
+	return func() {
+		close(done)
+		running.Wait()
+	}
+}
+
+func (s *scan) progress() Progress {
+	p := Progress{
+		Commits: int(s.count.commits.Load()), Total: int(s.count.total.Load()),
+		Blobs: int(s.count.blobs.Load()), TotalBlobs: int(s.count.totalBlobs.Load()),
+		Bytes: s.count.bytes.Load(), Elapsed: time.Since(s.start),
+	}
+	took := p.Elapsed - time.Duration(s.count.blobsFrom.Load())
+	if p.Blobs > 0 && p.TotalBlobs >= p.Blobs {
+		p.Left = time.Duration(float64(took) * float64(p.TotalBlobs-p.Blobs) / float64(p.Blobs))
+	}
+	return p
+}
+
+func (s *scan) result(ctx context.Context) Result {
 	r := s.res
-	r.blobs = s.blobs
+	r.Blobs, r.Bytes = int(s.count.blobs.Load()), s.count.bytes.Load()
 	for why, n := range s.lost {
+		if n < 0 {
+			r.Reasons = append(r.Reasons, why)
+			continue
+		}
 		r.Reasons = append(r.Reasons, fmt.Sprintf("%d %s", n, why))
 	}
 	slices.Sort(r.Reasons)
-	if s.broken != nil {
-		r.Reasons = append(r.Reasons, s.broken.Error())
-	}
 	err := ctx.Err()
 	if err != nil {
 		r.Reasons = append(r.Reasons, "stopped before the end: "+err.Error())
 	}
 	r.Partial = len(r.Reasons) > 0
-	return r, err
-}
-
-// ask requests an object; scan says that it is a blob to look at.
-func (s *scan) ask(ctx context.Context, id, path string, scan bool) *object {
-	o := &object{id: id, path: path, scan: scan, done: make(chan struct{})}
-	select {
-	case s.requests <- o:
-	case <-ctx.Done():
-		o.err = ctx.Err()
-		close(o.done)
-	}
-	return o
-}
-
-// blob requests a blob unless that was done before.
-func (s *scan) blob(ctx context.Context, id, path string) *object {
-	o := s.blobs[id]
-	if o != nil || s.o.Engine.IgnoresPath(path) {
-		return o
-	}
-	o = s.ask(ctx, id, path, true)
-	s.blobs[id] = o
-	return o
-}
-
-// change is one line of a commit's diff against one parent.
-type change struct {
-	path    string
-	new     string // "" when the commit deletes the path
-	old     string // "" when the parent has no such path
-	newBlob *object
-	oldBlob *object
-}
-
-type commitJob struct {
-	id      string
-	commit  *object
-	changes []change
-}
-
-// walk goes through all commits, parents first, two stages apart: one reads
-// diffs and requests objects, the other attributes what was found in them.
-func (s *scan) walk(ctx context.Context) {
-	tips := []string{"--all"}
-	for _, id := range s.o.Since {
-		if objectID(id) {
-			tips = append(tips, "^"+id)
+	r.looked = &idSet{size: s.repo.IDSize()}
+	for n, f := range s.facts {
+		if f&scanned != 0 {
+			id := s.repo.ID(gitpack.Number(n))
+			r.looked.sorted = append(r.looked.sorted, id.Bytes()...)
 		}
 	}
-	if s.o.Progress != nil {
-		out, err := output(ctx, s.gitDir, append([]string{"rev-list", "--count"}, tips...)...)
-		if err == nil {
-			s.total, _ = strconv.Atoi(strings.TrimSpace(string(out)))
-		}
-	}
-	jobs := make(chan commitJob, batchSize)
-	failed := make(chan error, 1)
-	go func() {
-		defer close(jobs)
-		failed <- s.diffs(ctx, tips, jobs)
-	}()
-	for j := range jobs {
-		s.attribute(ctx, j)
-		s.tell(false)
-	}
-	err := <-failed
-	if err != nil && ctx.Err() == nil {
-		s.broken = err
-		s.rest(ctx)
-	}
-	s.tell(true)
+	r.looked.sort()
+	return r
 }
 
-func (s *scan) tell(last bool) {
-	if s.o.Progress == nil || !last && time.Since(s.told) < 100*time.Millisecond {
-		return
-	}
-	s.told = time.Now()
-	s.o.Progress(Progress{s.res.Commits, s.total, s.res.Blobs, s.res.Bytes, time.Since(s.start)})
-}
-
-// diffs runs "git rev-list | git diff-tree" and sends one job for each commit.
-func (s *scan) diffs(ctx context.Context, tips []string, jobs chan<- commitJob) error {
-	list := git(ctx, s.gitDir, append([]string{"rev-list", "--topo-order", "--reverse"}, tips...)...)
-	diff := git(ctx, s.gitDir, "diff-tree", "--stdin", "--always", "-m", "-r", "--root", "--raw", "-z",
-		"--no-renames", "--no-abbrev", "--no-textconv", "--no-ext-diff", "--ignore-submodules=all")
-	var listSaid, diffSaid tail
-	list.Stderr, diff.Stderr = &listSaid, &diffSaid
-	pipe, err := list.StdoutPipe()
-	if err != nil {
-		return fmt.Errorf("start git: %w", err)
-	}
-	diff.Stdin = pipe
-	out, err := diff.StdoutPipe()
-	if err != nil {
-		return fmt.Errorf("start git: %w", err)
-	}
-	err = list.Start()
-	if err != nil {
-		return listSaid.explain("start git", err)
-	}
-	err = diff.Start()
-	if err != nil {
-		_ = list.Process.Kill()
-		_ = list.Wait()
-		return diffSaid.explain("start git", err)
-	}
-	_ = pipe.Close() // ours: so that rev-list ends when diff-tree does
-	parseErr := s.parseDiffs(ctx, bufio.NewReaderSize(out, 256<<10), jobs)
-	if parseErr != nil {
-		_ = diff.Process.Kill()
-	}
-	diffErr := diff.Wait()
-	listErr := list.Wait()
-	switch {
-	case parseErr != nil:
-		return parseErr
-	case listErr != nil && listSaid.b.Len() > 0:
-		return listSaid.explain("list commits", listErr)
-	case diffErr != nil:
-		return diffSaid.explain("compare trees", diffErr)
-	case listErr != nil:
-		return listSaid.explain("list commits", listErr)
-	}
-	return nil
-}
-
-// parseDiffs reads: commit id NUL, then ":mode mode old new status" NUL path
-// NUL for each change. A merge comes once for each parent.
-func (s *scan) parseDiffs(ctx context.Context, r *bufio.Reader, jobs chan<- commitJob) error {
-	var job commitJob
-	send := func() {
-		if job.id == "" {
-			return
-		}
-		select {
-		case jobs <- job:
-		case <-ctx.Done():
-		}
-	}
-	defer func() { send() }()
-	for {
-		token, err := r.ReadString(0)
-		if errors.Is(err, io.EOF) && token == "" {
-			return ctx.Err()
-		}
-		if err != nil {
-			return fmt.Errorf("compare trees: %w", err)
-		}
-		token = token[:len(token)-1]
-		if !strings.HasPrefix(token, ":") {
-			id := strings.TrimSpace(token)
-			if !objectID(id) {
-				return errors.New("compare trees: odd answer of git")
+// parallel calls do for 0 to n-1 on all processors.
+func parallel(ctx context.Context, n int, do func(i int)) {
+	var next atomic.Int64
+	var running sync.WaitGroup
+	for range min(n, goruntime.GOMAXPROCS(0)) {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				i := int(next.Add(1) - 1)
+				if i >= n {
+					return
+				}
+				do(i)
 			}
-			if id != job.id {
-				send()
-				job = commitJob{id: id, commit: s.ask(ctx, id, "", false)}
-			}
-			continue
-		}
-		path, err := r.ReadString(0)
-		if err != nil {
-			return fmt.Errorf("compare trees: %w", err)
-		}
-		field := strings.Fields(token)
-		if len(field) < 5 || job.id == "" {
-			return errors.New("compare trees: odd answer of git")
-		}
-		c := change{path: path[:len(path)-1]}
-		if isBlob(field[0][1:]) {
-			c.old = field[2]
-			c.oldBlob = s.blob(ctx, c.old, c.path)
-		}
-		if isBlob(field[1]) {
-			c.new = field[3]
-			c.newBlob = s.blob(ctx, c.new, c.path)
-		}
-		if c.old != "" || c.new != "" {
-			job.changes = append(job.changes, c)
-		}
+		})
 	}
-}
-
-// isBlob tells a file or symbolic link from nothing (000000) and a submodule.
-func isBlob(mode string) bool { return mode != "000000" && mode != "160000" }
-
-func objectID(s string) bool {
-	return (len(s) == 40 || len(s) == 64) && strings.Trim(s, "0123456789abcdef") == ""
-}
-
-// wait gives what was found in a blob, and accounts for it the first time.
-func (s *scan) wait(o *object) []scanner.Finding {
-	if o == nil {
-		return nil
-	}
-	<-o.done
-	if o.scan {
-		o.scan = false // read by this goroutine alone from here on
-		s.account(o)
-	}
-	return o.findings
-}
-
-func (s *scan) account(o *object) {
-	switch {
-	case o.err == nil:
-		s.res.Blobs++
-		s.res.Bytes += o.size
-	case errors.Is(o.err, errTooLarge):
-		s.lost["blobs were over the size limit"]++
-	case errors.Is(o.err, context.Canceled), errors.Is(o.err, context.DeadlineExceeded):
-	case errors.Is(o.err, errMissing):
-		s.lost["objects are not in the repository"]++
-	default:
-		s.lost["objects could not be read"]++
-	}
-}
-
-// attribute emits what a commit brought.
-func (s *scan) attribute(ctx context.Context, j commitJob) {
-	<-j.commit.done
-	if j.commit.err != nil {
-		s.account(j.commit)
-	}
-	c := parseCommit(j.commit.data)
-	place := scanner.Place{
-		Repository: s.o.Repository, Commit: j.id,
-		Author: c.author, Committer: c.committer, AuthoredAt: c.authored, CommitAt: c.committed,
-	}
-	message := ""
-	if s.o.Messages {
-		message = string(c.message)
-	}
-	s.res.Commits++
-	put := func(f scanner.Finding) {
-		f.CommitMessage = message
-		s.emit(f)
-	}
-	s.context(ctx, place, c, "commit-message", put)
-
-	before := map[string]map[string]bool{} // path -> rule and secret that a parent's file held
-	moved := map[string]bool{}             // the same of files that the commit deletes
-	fresh := make([]string, 0, len(j.changes))
-	for _, ch := range j.changes {
-		for _, f := range s.wait(ch.oldBlob) {
-			if ch.new == "" {
-				moved[same(f)] = true
-				continue
-			}
-			if before[ch.path] == nil {
-				before[ch.path] = map[string]bool{}
-			}
-			before[ch.path][same(f)] = true
-		}
-		if ch.new != "" && !s.paths[ch.path] {
-			s.paths[ch.path] = true
-			fresh = append(fresh, ch.path)
-		}
-	}
-	s.names(ctx, place, "path", fresh, put)
-	for _, ch := range j.changes {
-		if ch.new == "" || s.o.Engine.IgnoresPath(ch.path) {
-			continue
-		}
-		var now []string
-		for _, f := range s.wait(ch.newBlob) {
-			k := ch.path + "\x00" + same(f)
-			if s.emitted[k] || before[ch.path][same(f)] || moved[same(f)] {
-				continue
-			}
-			now = append(now, k)
-			put(at(f, place, ch.path))
-		}
-		for _, k := range now {
-			s.emitted[k] = true
-		}
-	}
-}
-
-// same names a rule and a secret, wherever they stand.
-func same(f scanner.Finding) string { return f.Rule + "\x00" + f.Secret.Reveal() }
-
-// at moves a blob's finding to a commit and path.
-func at(f scanner.Finding, place scanner.Place, path string) scanner.Finding {
-	p := place
-	p.Path, p.Object = path, "blob"
-	p.Line, p.Column, p.EndLine, p.EndColumn = f.Place.Line, f.Place.Column, f.Place.EndLine, f.Place.EndColumn
-	f.Place = p
-	return f
-}
-
-// context scans what a commit or tag says about itself.
-func (s *scan) context(ctx context.Context, place scanner.Place, c commit, object string, put func(scanner.Finding)) {
-	units := []struct {
-		object string
-		data   []byte
-		once   bool
-	}{
-		{object, c.message, false},
-		{"author", []byte(c.author.Name + "\n" + c.author.Email), true},
-		{"committer", []byte(c.committer.Name + "\n" + c.committer.Email), true},
-		{"header", c.extra, false},
-	}
-	for _, u := range units {
-		if len(bytes.TrimSpace(u.data)) == 0 || u.once && s.people[string(u.data)] {
-			continue
-		}
-		if u.once {
-			s.people[string(u.data)] = true
-		}
-		p := place
-		p.Object = u.object
-		for _, f := range s.o.Engine.Scan(ctx, scanner.Unit{Data: u.data, Place: p}) {
-			put(f)
-		}
-	}
-}
-
-// names scans names (paths, refs): typed rules only, since names are full of
-// words that generic rules take for keys.
-func (s *scan) names(ctx context.Context, place scanner.Place, object string, names []string, put func(scanner.Finding)) {
-	if len(names) == 0 {
-		return
-	}
-	place.Object = object
-	for _, f := range s.o.Engine.Scan(ctx, scanner.Unit{Data: []byte(strings.Join(names, "\n")), Place: place}) {
-		if f.Provider == "" || f.Place.Line > len(names) {
-			continue
-		}
-		name := names[f.Place.Line-1]
-		switch object {
-		case "path":
-			f.Place.Path = name
-		default:
-			f.Place.Ref = name
-		}
-		f.Place.Line, f.Place.EndLine, f.MatchAt.Line, f.MatchAt.EndLine = 1, 1, 1, 1
-		put(f)
-	}
+	running.Wait()
 }

@@ -1,144 +1,128 @@
 package history
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"io"
-	"strings"
 
 	"stanch/scanner"
+	"stanch/scanner/gitpack"
 )
 
-// ref is one ref and what it names.
-type ref struct{ id, kind, name string }
-
-// readRefs lists all refs. It fails when gitDir is no repository that git reads.
-func readRefs(ctx context.Context, gitDir string) ([]ref, error) {
-	out, err := output(ctx, gitDir, "for-each-ref", "--format=%(objectname) %(objecttype) %(refname)")
-	if err != nil && len(out) == 0 {
-		return nil, err
-	}
-	var refs []ref
-	for line := range bytes.Lines(out) {
-		field := strings.SplitN(strings.TrimRight(string(line), "\n"), " ", 3)
-		if len(field) == 3 && objectID(field[0]) {
-			refs = append(refs, ref{field[0], field[1], field[2]})
-		}
-	}
-	return refs, nil
+// pin is a blob that a ref reaches without a commit: it, or a tag, names the
+// blob or a tree.
+type pin struct {
+	blob   gitpack.Number
+	path   int32
+	ref    string
+	commit string
 }
 
-// refs scans ref names, tag objects, and refs that name a blob or a tree.
-func (s *scan) refs(ctx context.Context, refs []ref) {
-	names := make([]string, 0, len(refs))
-	for _, r := range refs {
-		names = append(names, r.name)
-		if r.kind != "commit" {
-			s.object(ctx, r.id, r.kind, r.name, 0)
-		}
-	}
-	s.names(ctx, scanner.Place{Repository: s.o.Repository}, "ref-name", names, s.emit)
-}
+// Bounds of what refs lead to: tags of tags, names that are scanned at once,
+// and blobs that are pinned.
+const (
+	mostTags   = 16
+	nameBatch  = 1024
+	mostPinned = 1 << 20
+)
 
-// mostTags is how many tags of tags are followed.
-const mostTags = 16
-
-func (s *scan) object(ctx context.Context, id, kind, refName string, depth int) {
-	place := scanner.Place{Repository: s.o.Repository, Ref: refName}
-	switch kind {
-	case "tag":
-		o := s.ask(ctx, id, "", false)
-		<-o.done
-		if o.err != nil {
-			s.account(o)
-			return
-		}
-		c := parseCommit(o.data)
-		s.res.Tags++
-		if c.objectType == "commit" && objectID(c.object) {
-			place.Commit = c.object
-		}
-		place.Author, place.AuthoredAt = c.author, c.authored
-		s.context(ctx, place, c, "tag-message", s.emit)
-		if c.objectType != "commit" && objectID(c.object) && depth < mostTags {
-			s.object(ctx, c.object, c.objectType, refName, depth+1)
-		}
-	case "blob":
-		s.loose(ctx, id, place, "")
-	case "tree":
-		out, err := output(ctx, s.gitDir, "ls-tree", "-r", "-z", "--full-tree", id)
-		if err != nil {
-			s.lost["objects could not be read"]++
-		}
-		for entry := range bytes.SplitSeq(out, []byte{0}) {
-			meta, path, ok := bytes.Cut(entry, []byte("\t"))
-			field := strings.Fields(string(meta))
-			if ok && len(field) == 3 && field[1] == "blob" && !s.o.Engine.IgnoresPath(string(path)) {
-				s.loose(ctx, field[2], place, string(path))
-			}
-		}
-	}
-}
-
-// loose scans a blob that no commit brings.
-func (s *scan) loose(ctx context.Context, id string, place scanner.Place, path string) {
-	for _, f := range s.wait(s.blob(ctx, id, path)) {
-		k := path + "\x00" + same(f)
-		if !s.emitted[k] {
-			s.emitted[k] = true
-			s.emit(at(f, place, path))
-		}
-	}
-}
-
-// rest scans every object that the walk did not reach since it broke off: of
-// these the commit and path are not known. The result stays partial.
-func (s *scan) rest(ctx context.Context) {
-	cmd := git(ctx, s.gitDir, "cat-file", "--batch-all-objects", "--batch-check=%(objectname) %(objecttype)")
-	var said tail
-	cmd.Stderr = &said
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return
-	}
-	err = cmd.Start()
-	if err != nil {
-		return
-	}
-	defer func() { _, _ = io.Copy(io.Discard, out); _ = cmd.Wait() }()
-	place := scanner.Place{Repository: s.o.Repository}
-	var waiting []*object
+// refs scans ref names and tags, and marks the commits that refs reach. Memory
+// does not grow with the number of refs that name commits.
+func (s *scan) refs(ctx context.Context) error {
+	reader := s.repo.NewReader(1<<20, s.limit)
+	seen := map[gitpack.Number]bool{} // tags, and what is no commit
+	var names []string
 	flush := func() {
-		for _, o := range waiting {
-			for _, f := range s.wait(o) {
-				s.emit(at(f, place, ""))
-			}
+		if !s.o.Engine.ScanBlob(ctx, nameText(names)).Empty() {
+			s.names(ctx, scanner.Place{Repository: s.o.Repository}, "ref-name", names, s.out)
 		}
-		waiting = waiting[:0]
+		names = names[:0]
 	}
-	for lines := bufio.NewScanner(out); lines.Scan() && ctx.Err() == nil; {
-		field := strings.Fields(lines.Text())
-		if len(field) != 2 || !objectID(field[0]) {
-			continue
+	err := s.repo.Refs(func(name string, id gitpack.ID) error {
+		if name != "HEAD" {
+			names = append(names, name)
 		}
-		switch field[1] {
-		case "blob":
-			if s.blobs[field[0]] == nil {
-				waiting = append(waiting, s.blob(ctx, field[0], ""))
-			}
-		case "commit":
-			o := s.ask(ctx, field[0], "", false)
-			<-o.done
-			if o.err == nil {
-				p := place
-				p.Commit = field[0]
-				s.context(ctx, p, parseCommit(o.data), "commit-message", s.emit)
-			}
-		}
-		if len(waiting) >= batchSize {
+		if len(names) == nameBatch {
 			flush()
 		}
-	}
+		s.ref(ctx, reader, s.repo.Find(id), name, seen, 0)
+		return ctx.Err()
+	})
 	flush()
+	return err
+}
+
+// ref follows what a ref or tag names.
+func (s *scan) ref(ctx context.Context, reader *gitpack.Reader, n gitpack.Number, name string, seen map[gitpack.Number]bool, depth int) {
+	if n == gitpack.None {
+		s.lose(why(gitpack.ErrMissing), 1)
+		s.broken.Store(true)
+		return
+	}
+	if s.repo.Type(n) == gitpack.Commit {
+		s.reach(n)
+		return
+	}
+	if seen[n] {
+		return
+	}
+	seen[n] = true
+	switch s.repo.Type(n) {
+	case gitpack.Tag:
+		_, data, err := reader.Read(n)
+		if err != nil {
+			s.lose(why(err), 1)
+			s.broken.Store(true)
+			return
+		}
+		c := parseCommit(data)
+		s.res.Tags++
+		place := scanner.Place{Repository: s.o.Repository, Ref: name, Author: c.author, AuthoredAt: c.authored}
+		id, ok := gitpack.ParseID(c.object)
+		if ok && c.objectType == "commit" {
+			place.Commit = c.object
+		}
+		if s.o.Seen == nil || !s.o.Seen.Has(s.repo.ID(n)) {
+			s.context(ctx, place, c, "tag-message", s.out)
+		}
+		if ok && depth < mostTags {
+			s.ref(ctx, reader, s.repo.Find(id), name, seen, depth+1)
+		}
+		if s.o.Seen != nil && ctx.Err() == nil {
+			s.o.Seen.Add(s.repo.ID(n))
+		}
+	case gitpack.Blob:
+		s.pinned = append(s.pinned, pin{blob: n, path: noPath, ref: name})
+	case gitpack.Tree:
+		d := s.differ(4 << 20)
+		d.lost = func(err error) {
+			s.lose(why(err), 1)
+			s.broken.Store(true)
+		}
+		d.put = func(c change) {
+			if len(s.pinned) < mostPinned {
+				s.pinned = append(s.pinned, pin{blob: c.new, path: c.path, ref: name})
+			} else {
+				s.lose(errTooMany.Error(), -1)
+				s.broken.Store(true)
+			}
+		}
+		d.fresh(n, nil, noPath, 0)
+	default:
+		s.lose(why(gitpack.ErrCorrupt), 1)
+		s.broken.Store(true)
+	}
+}
+
+// reach marks a commit and what comes before it.
+func (s *scan) reach(n gitpack.Number) {
+	i := s.graph.find(n)
+	if i < 0 {
+		s.lose(why(s.graph.lost[n]), 1)
+		s.broken.Store(true)
+		return
+	}
+	s.graph.reach(i, func(i int32) bool {
+		fresh := !s.graph.nodes[i].reached
+		s.graph.nodes[i].reached = true
+		return fresh
+	})
 }

@@ -76,8 +76,7 @@ func WorkTree(ctx context.Context, root, gitDir string, o TreeOptions, emit func
 	cmd := git(ctx, gitDir, "--work-tree="+root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	cmd.Dir = root
 	var out bytes.Buffer
-	var said tail
-	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Stdout = &out
 	err := cmd.Run()
 	if err != nil && ctx.Err() == nil {
 		res, err := Tree(ctx, root, o, emit) // the index cannot be read: look at everything
@@ -145,6 +144,8 @@ func (o TreeOptions) limit() int64 {
 	}
 	return o.Engine.MaxBlobBytes()
 }
+
+var errTooLarge = errors.New("file is over the size limit")
 
 // fileResult is one scanned file.
 type fileResult struct {
