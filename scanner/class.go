@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"stanch/scanner/rules"
+	"stanch/scanner/structured"
 )
 
 // assess fills in class, confidence, their reasons and suppression. What the
@@ -139,6 +140,14 @@ func classOfValue(f *Finding, value string) (Class, string) {
 		}
 		if n := countingRun(lower); n >= 10 && 2*n >= len(value) {
 			return ClassPlaceholder, "the value counts up, as made-up values do"
+		}
+	}
+	if f.Part == "password" && !strings.HasPrefix(f.Rule, "structured-") { // a rule for passwords finds words too
+		if structured.Reference(value) {
+			return ClassPlaceholder, "names a secret that is kept elsewhere"
+		}
+		if why := structured.Placeholder(value); why != "" {
+			return ClassPlaceholder, why
 		}
 	}
 	switch {

@@ -21,6 +21,10 @@ const mostCandidates = 20
 // in the same push. Each value is given to one id; what else could belong to
 // an id is kept in Candidates. An id without a partner is a credential all the
 // same. A secret without an id is one of kind "secret_access_key".
+//
+// Secrets of other providers that need a second part ([families]) take the nearest
+// one in the same way, with the others as candidates. A part that is no secret
+// then stands in that credential and is none of its own.
 func (e *Engine) Join(found []Finding) []Credential {
 	found = e.Scrub(found)
 	j := joiner{index: map[string]int{}, taken: map[string]bool{}, near: map[string]bool{}}
@@ -41,6 +45,7 @@ func (e *Engine) Join(found []Finding) []Credential {
 	}
 	j.pair(&j.secrets, PartSecretAccessKey, func(*value) bool { return true })
 	j.pair(&j.tokens, PartSessionToken, func(id *value) bool { return id.findings[0].Kind == "session" })
+	j.borrow(found)
 	for _, f := range found {
 		if f.Suppressed == "" && !f.Secret.IsZero() {
 			j.credential(f)
@@ -86,6 +91,8 @@ type joiner struct {
 	near                 map[string]bool // values that stand in a file with an id
 	index                map[string]int
 	out                  []Credential
+	lent                 map[string]borrowed // parts of other credentials, by provider and value of the primary
+	absorbed             map[string]bool     // public parts that became part of a credential
 }
 
 // distance between an id and what may be its partner; smaller is nearer.
@@ -250,6 +257,9 @@ func (j *joiner) credential(f Finding) {
 			}
 		}
 	}
+	if j.absorbed[valueKey(f.Provider, s)] {
+		return // shown with the secret that it belongs to
+	}
 	k := f.Provider + "\x00" + f.Kind + "\x00" + s
 	n, ok := j.index[k]
 	if !ok {
@@ -260,9 +270,15 @@ func (j *joiner) credential(f Finding) {
 		if kind.Public {
 			c.PublicID = s
 		}
+		j.complete(&c, f.Provider, s)
 		j.out = append(j.out, c)
 	}
 	j.out[n].Findings = append(j.out[n].Findings, f)
+	for part, v := range f.About {
+		if v != "" && j.out[n].Parts[part].IsZero() {
+			j.out[n].Parts[part] = secret.New(v)
+		}
+	}
 }
 
 func (j *joiner) keyPair(id string) {

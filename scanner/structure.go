@@ -15,8 +15,15 @@ import (
 // notations of known form, and what comments say about others. nil says nothing.
 // It does not change and keeps no part of the text but what it found.
 type notes struct {
-	spots []spot
-	hints map[int]string // by offset
+	spots  []spot
+	hints  map[int]string // by offset
+	beside map[besideKey]map[string]string
+}
+
+// besideKey names a match: what stands beside it depends on its provider.
+type besideKey struct {
+	at   int
+	rule string
 }
 
 // spot is a hit with its place in the text.
@@ -64,6 +71,10 @@ func notesOf(text []byte, hits []structured.Hit) *notes {
 // mostMatch bounds what is kept of the notation around a secret.
 const mostMatch = 4 << 10
 
+// mostBeside bounds for how many findings of a text it is read what stands beside
+// them: a text of nothing but tokens has little to say about each.
+const mostBeside = 2000
+
 // about adds what comments say about all that was found.
 func (n *notes) about(text []byte, found []match.Match, near near) *notes {
 	hints := map[int]string{}
@@ -72,9 +83,16 @@ func (n *notes) about(text []byte, found []match.Match, near near) *notes {
 			hints[at] = h
 		}
 	}
+	beside := map[besideKey]map[string]string{}
 	for i := range found {
 		if !found[i].PathOnly {
 			add(found[i].SecretAt.Start)
+		}
+		if i >= mostBeside {
+			continue
+		}
+		if c := companionsOf(text, &found[i]); c != nil {
+			beside[besideKey{found[i].SecretAt.Start, found[i].Rule}] = c
 		}
 	}
 	for _, v := range near.values {
@@ -86,12 +104,12 @@ func (n *notes) about(text []byte, found []match.Match, near near) *notes {
 		}
 	}
 	switch {
-	case len(hints) == 0:
+	case len(hints)+len(beside) == 0:
 		return n
 	case n == nil:
-		return &notes{hints: hints}
+		return &notes{hints: hints, beside: beside}
 	}
-	return &notes{n.spots, hints}
+	return &notes{n.spots, hints, beside}
 }
 
 // findings adds what notations hold at a place to what the rules found there. On
@@ -100,6 +118,9 @@ func (n *notes) about(text []byte, found []match.Match, near near) *notes {
 func (n *notes) findings(place Place, found []Finding) []Finding {
 	if n == nil {
 		return found
+	}
+	for i := range found {
+		found[i].About = merge(found[i].About, n.beside[besideKey{found[i].Offset, found[i].Rule}])
 	}
 	hits := make([]structured.Hit, len(n.spots))
 	byStart := make(map[int]*spot, len(n.spots))
@@ -128,6 +149,9 @@ func (n *notes) findings(place Place, found []Finding) []Finding {
 				f.About = merge(f.About, h.Parts)
 				if f.Provider == "" {
 					f.Provider, f.Kind = h.Provider, h.Kind
+				}
+				if f.Part == h.Part && h.Placeholder != "" { // a rule for the same notation
+					f.Class, f.ClassReason = ClassPlaceholder, h.Placeholder
 				}
 			} else if loses(f, &h) {
 				dropped[i] = true

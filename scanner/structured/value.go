@@ -5,6 +5,13 @@ import (
 	"strings"
 )
 
+// Reference reports whether a value is none itself but names one that is kept
+// elsewhere: a template, an environment variable, a path in a vault.
+func Reference(value string) bool { return reference(value) || format(value) }
+
+// Placeholder says why a password is none that opens anything, and "" when it may.
+func Placeholder(value string) string { return placeholder(value) }
+
 // reference reports a value that names a secret kept elsewhere, or a template.
 func reference(s string) bool {
 	if len(s) == 0 {
