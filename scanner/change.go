@@ -11,9 +11,14 @@ func (e *Engine) ScanChange(ctx context.Context, u Unit, old []byte) []Finding {
 	if len(old) == 0 || len(found) == 0 {
 		return found
 	}
+	return fresh(found, e.Scan(ctx, Unit{Data: old, Place: u.Place}))
+}
+
+// fresh gives what of found stands there more often than in the old findings.
+func fresh(found, old []Finding) []Finding {
 	type key struct{ rule, secret string }
 	before := map[key]int{}
-	for _, f := range e.Scan(ctx, Unit{Data: old, Place: u.Place}) {
+	for _, f := range old {
 		before[key{f.Rule, f.Secret.Reveal()}]++
 	}
 	if len(before) == 0 {
