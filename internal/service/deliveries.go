@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -134,10 +135,19 @@ func (s *Service) scanPush(ctx context.Context, d store.Delivery, p *githubapp.P
 		})
 	}
 	var found []scanner.Finding
+	left := map[string]bool{} // what of archives could not be looked at
 	res, err := s.fetchPush(ctx, p, func(o gitwire.Object) error {
-		found = append(found, s.Scanner.ScanChange(ctx, scanner.Unit{Data: o.Data, Place: o.Place}, o.Old)...)
+		fs, reasons := s.Scanner.ScanChangeAll(ctx, scanner.Unit{Data: o.Data, Place: o.Place}, o.Old)
+		found = append(found, fs...)
+		for _, why := range reasons {
+			left[why] = true
+		}
 		return ctx.Err()
 	})
+	if len(left) > 0 {
+		res.Partial = true
+		res.Reasons = append(res.Reasons, slices.Sorted(maps.Keys(left))...)
+	}
 	if errors.Is(err, gitwire.ErrNotFound) || errors.Is(err, gitwire.ErrTooLarge) {
 		res.Partial, err = true, nil
 		res.Reasons = append(res.Reasons, "the pushed commit could not be fetched: it is gone or too large")

@@ -130,10 +130,12 @@ func Stream(ctx context.Context, r io.Reader, path string, o TreeOptions, emit f
 		data = data[:limit]
 		res.Partial, res.Reasons = true, []string{fmt.Sprintf("only the first %d bytes of the input were looked at", limit)}
 	}
-	found := o.Engine.Scan(ctx, scanner.Unit{Data: data, Place: scanner.Place{Path: path}})
+	found, left := o.Engine.ScanAll(ctx, scanner.Unit{Data: data, Place: scanner.Place{Path: path}})
 	for _, f := range found {
 		emit(f)
 	}
+	res.Reasons = append(res.Reasons, left...)
+	res.Partial = len(res.Reasons) > 0
 	res.Blobs, res.Bytes = 1, int64(len(data))
 	return res, ctx.Err()
 }
@@ -153,6 +155,7 @@ type fileResult struct {
 	found []scanner.Finding
 	size  int64
 	known bool
+	left  []string // what of an archive could not be looked at
 	err   error
 }
 
@@ -192,9 +195,12 @@ func scanFiles(ctx context.Context, root string, files <-chan string, o TreeOpti
 		}
 		res.Blobs++
 		res.Bytes += r.size
+		for _, why := range r.left {
+			lost["times "+why]++
+		}
 		for _, f := range r.found {
 			if o.Show != nil {
-				f.Place.Path = o.Show(r.rel)
+				f.Place.Path = o.Show(r.rel) + strings.TrimPrefix(f.Place.Path, r.rel) // and what is in an archive
 			}
 			emit(f)
 		}
@@ -218,7 +224,7 @@ func scanFile(ctx context.Context, root, rel string, o TreeOptions) fileResult {
 		r.err = ctx.Err()
 		return r
 	}
-	if o.Engine.IgnoresPath(r.rel) {
+	if o.Engine.Ignores(r.rel) {
 		r.known = true
 		return r
 	}
@@ -242,7 +248,7 @@ func scanFile(ctx context.Context, root, rel string, o TreeOptions) fileResult {
 		return r
 	}
 	r.size = int64(len(data))
-	r.found = o.Engine.Scan(ctx, scanner.Unit{Data: data, Place: scanner.Place{Path: r.rel}})
+	r.found, r.left = o.Engine.ScanAll(ctx, scanner.Unit{Data: data, Place: scanner.Place{Path: r.rel}})
 	r.err = ctx.Err()
 	return r
 }

@@ -1,0 +1,50 @@
+package scanner
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"slices"
+	"testing"
+)
+
+func zipped(t *testing.T, files map[string]string) []byte {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, name := range []string{"app/config.env", "app/other.txt"} {
+		x, err := w.Create(name)
+		if err == nil {
+			_, err = x.Write([]byte(files[name]))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestScanAllLooksIntoArchives(t *testing.T) {
+	one := zipped(t, map[string]string{"app/config.env": "a\nTOKEN=" + patA + "\n"})
+	two := zipped(t, map[string]string{"app/config.env": "a\nTOKEN=" + patA + "\n", "app/other.txt": oauth})
+	unit := Unit{Data: two, Place: Place{Path: "build/app.war"}}
+	found, reasons := engine().ScanAll(context.Background(), unit)
+	if got := rulesOf(found); len(reasons) > 0 || !slices.Equal(got, []string{"github-pat@2:7", "github-oauth@1:1"}) || found[0].Place.Path != "build/app.war!app/config.env" {
+		t.Errorf("%v %q %+v", got, reasons, found)
+	}
+	found, reasons = engine().ScanChangeAll(context.Background(), unit, one)
+	if got := rulesOf(found); len(reasons) > 0 || !slices.Equal(got, []string{"github-oauth@1:1"}) {
+		t.Errorf("new in it: %v %q", got, reasons)
+	}
+	cut := Unit{Data: append(slices.Clone(two[:len(two)-30]), "\x00\x00 T="+patA+" \x00"...), Place: unit.Place}
+	found, reasons = engine().ScanAll(context.Background(), cut)
+	if got := rulesOf(found); len(reasons) == 0 || len(got) == 0 {
+		t.Errorf("damaged: %v %q", got, reasons)
+	}
+	if engine().Ignores("docs/plan.docx") || !engine().Ignores("a.png") {
+		t.Error("paths are told apart wrongly")
+	}
+}
