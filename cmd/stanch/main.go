@@ -37,6 +37,7 @@ type commands struct {
 	Detect     detectCmd     `cmd:"" hidden:"" help:"gitleaks' older name of git, dir and stdin."`
 	Protect    protectCmd    `cmd:"" hidden:"" help:"gitleaks' older name of git --pre-commit."`
 	Receive    receiveCmd    `cmd:"" name:"receive-hook" help:"Refuse a push that brings credentials: a pre-receive hook."`
+	Watch      watchCmd      `cmd:"" help:"Follow the public events of people and scan what they push to GitHub."`
 	Hook       hookCmd       `cmd:"" help:"Install, remove and show Git hooks that call stanch."`
 	Sweep      sweepCmd      `cmd:"" help:"Scan every repository of an installation and respond."`
 	Respond    respondCmd    `cmd:"" help:"Respond to a credential that leaked elsewhere."`
