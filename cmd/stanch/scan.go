@@ -18,25 +18,30 @@ import (
 )
 
 type scanCmd struct {
-	Paths       []string `arg:"" optional:"" name:"path" help:"Files, directories or Git repositories; '-' is standard input. A repository is scanned with its whole history and its uncommitted files. Default: the working directory."`
-	Format      string   `enum:"table,json,jsonl,sarif,gitleaks" default:"table" help:"Output: table (for people), json, jsonl (one object a finding), sarif, gitleaks (gitleaks' JSON report)."`
-	Output      string   `short:"o" placeholder:"FILE" help:"Write the findings to FILE, readable by its owner alone."`
-	History     bool     `xor:"history" help:"Scan the history of the Git repository that holds PATH."`
-	NoHistory   bool     `name:"no-history" xor:"history" help:"Scan a Git repository as a plain directory."`
-	Staged      bool     `xor:"history" help:"Scan what 'git commit' would add: the staged changes of the repository that holds PATH."`
-	Config      string   `placeholder:"FILE" help:"Add the rules and allowlists of a gitleaks TOML file. Files inside what is scanned are never read for configuration."`
-	ShowSecrets bool     `help:"Show secrets instead of [redacted]."`
-	All         bool     `help:"Show findings that are hidden by default (placeholders, keys from documentation) with the reason."`
-	ExitZero    bool     `help:"Exit with 0 although there are findings."`
-	HonourAllow bool     `name:"honour-allow" help:"Honour gitleaks:allow comments in what is scanned."`
-	MaxSize     int64    `default:"64" placeholder:"MIB" help:"Leave out files and blobs over this size; the result is then partial."`
-	NoProgress  bool     `help:"Show no progress."`
-	Quiet       bool     `short:"q" help:"Show neither progress nor summary."`
+	Paths         []string `arg:"" optional:"" name:"path" help:"Files, directories or Git repositories; '-' is standard input. A repository is scanned with its whole history and its uncommitted files. Default: the working directory."`
+	Format        string   `enum:"table,json,jsonl,sarif,gitleaks" default:"table" help:"Output: table (for people), json, jsonl (one object a finding), sarif, gitleaks (gitleaks' JSON report)."`
+	Output        string   `short:"o" placeholder:"FILE" help:"Write the findings to FILE, readable by its owner alone."`
+	History       bool     `xor:"history" help:"Scan the history of the Git repository that holds PATH."`
+	NoHistory     bool     `name:"no-history" xor:"history" help:"Scan a Git repository as a plain directory."`
+	Staged        bool     `xor:"history" help:"Scan what 'git commit' would add: the staged changes of the repository that holds PATH."`
+	Since         string   `placeholder:"COMMIT|DATE" help:"Leave out the history of this commit, or what is older than this date (2026-01-31, '2 weeks ago')."`
+	State         string   `placeholder:"FILE" help:"Remember in FILE what was scanned, and scan only what is new since then."`
+	Baseline      string   `placeholder:"FILE" help:"Hide what an earlier report (json, jsonl or gitleaks) holds already."`
+	Verify        bool     `help:"Ask the providers whether the credentials are live, as the playbooks say. Exit code 4 when a provider does not answer."`
+	ServiceConfig string   `env:"STANCH_CONFIG" placeholder:"FILE" help:"The service's configuration, for --verify: addresses of providers, enrolled accounts, guards."`
+	Config        string   `placeholder:"FILE" help:"Add the rules and allowlists of a gitleaks TOML file. Files inside what is scanned are never read for configuration."`
+	ShowSecrets   bool     `help:"Show secrets instead of [redacted]."`
+	All           bool     `help:"Show findings that are hidden by default (placeholders, keys from documentation) with the reason."`
+	ExitZero      bool     `help:"Exit with 0 although there are findings."`
+	HonourAllow   bool     `name:"honour-allow" help:"Honour gitleaks:allow comments in what is scanned."`
+	MaxSize       int64    `default:"64" placeholder:"MIB" help:"Leave out files and blobs over this size; the result is then partial."`
+	NoProgress    bool     `help:"Show no progress."`
+	Quiet         bool     `short:"q" help:"Show neither progress nor summary."`
 }
 
 // Help is kong's longer description.
 func (c *scanCmd) Help() string {
-	return "Exit codes: 0 nothing found; 1 findings; 2 usage or configuration; 3 some of it could not be looked at (whether or not there are findings)."
+	return "Exit codes: 0 nothing found; 1 findings; 2 usage or configuration; 3 some of it could not be looked at (whether or not there are findings); 4 a provider did not answer (--verify)."
 }
 
 // mostFindings bounds memory on input that is made to match everywhere.
@@ -55,6 +60,12 @@ type scanRun struct {
 	bytes   int64
 	start   time.Time
 	shown   bool // a progress line stands on the terminal
+
+	baseline map[string]bool // fingerprints
+	state    *scanState      // nil without --state
+	verdicts []format.Verdict
+	unasked  int // credentials of which no provider gave a usable answer
+	sources  *columns
 }
 
 func (c *scanCmd) Run(rt *runtime) error {
@@ -89,11 +100,16 @@ func (c *scanCmd) Run(rt *runtime) error {
 	if err != nil {
 		return fail(exitUsage, err, "check the file given with --config: it must be a gitleaks configuration")
 	}
-	r := &scanRun{cmd: c, rt: rt, engine: engine, start: time.Now()}
+	r := &scanRun{cmd: c, rt: rt, engine: engine, start: time.Now(), sources: newColumns(rt.ctx)}
+	defer r.sources.close()
+	err = r.before()
+	if err != nil {
+		return err
+	}
 	if c.Staged {
 		return r.staged(paths)
 	}
-	for _, p := range paths {
+	for _, p := range distinct(paths) {
 		err := r.path(p)
 		if err != nil {
 			r.clear()
@@ -102,6 +118,51 @@ func (c *scanCmd) Run(rt *runtime) error {
 	}
 	r.clear()
 	return r.finish()
+}
+
+// distinct leaves out what names a file or directory for the second time.
+func distinct(paths []string) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, p := range paths {
+		name := p
+		real, err := filepath.EvalSymlinks(p)
+		if err == nil && p != "-" {
+			name, err = filepath.Abs(real)
+			if err != nil {
+				name = p
+			}
+		}
+		if !seen[name] {
+			seen[name] = true
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// before reads what the flags name.
+func (r *scanRun) before() error {
+	c := r.cmd
+	if c.Baseline != "" {
+		f, err := os.Open(c.Baseline)
+		if err != nil {
+			return fail(exitUsage, fmt.Errorf("read --baseline: %w", plain(err)), "name an earlier report that exists")
+		}
+		defer func() { _ = f.Close() }()
+		r.baseline, err = format.ReadBaseline(f)
+		if err != nil {
+			return fail(exitUsage, err, "name a report that was written with --format json, jsonl or gitleaks")
+		}
+	}
+	if c.State != "" {
+		var err error
+		r.state, err = readState(c.State)
+		if err != nil {
+			return fail(exitUsage, err, "name a file that an earlier scan wrote, or one that does not exist yet")
+		}
+	}
+	return nil
 }
 
 // path scans one argument. Only an error of usage comes back; what could not
@@ -188,8 +249,13 @@ func repository(p string, isDir, upwards bool) (root, gitDir string, ok bool) {
 // history does not hold.
 func (r *scanRun) repository(p, root, gitDir string) error {
 	known := map[[3]string]bool{}
+	since, tips, err := r.since(gitDir)
+	if err != nil {
+		return err
+	}
+	r.sources.repository(gitDir)
 	res, err := history.Scan(r.rt.ctx, gitDir, history.Options{
-		Engine: r.engine, Messages: r.cmd.Format == "gitleaks", Progress: r.progress(),
+		Engine: r.engine, Messages: r.cmd.Format == "gitleaks", Progress: r.progress(), Since: since,
 	}, func(f scanner.Finding) {
 		known[[3]string{f.Place.Path, f.Rule, f.Secret.Reveal()}] = true
 		r.emit(f)
@@ -198,6 +264,9 @@ func (r *scanRun) repository(p, root, gitDir string) error {
 		return fail(exitUsage, errors.New("scan history: git is not installed"), "install git, or scan plain files with --no-history")
 	}
 	r.add(p, res, err)
+	if err == nil && !res.Partial {
+		r.state.remember(gitDir, tips)
+	}
 	if root == "" || r.rt.ctx.Err() != nil {
 		return nil
 	}
@@ -243,7 +312,18 @@ func (r *scanRun) finish() error {
 		r.reasons = append(r.reasons, fmt.Sprintf("%d findings beyond the first %d were left out", r.dropped, mostFindings))
 	}
 	found := r.found
+	for i := range found {
+		if found[i].Suppressed == "" && r.baseline[found[i].Fingerprint()] {
+			found[i].Suppressed = "known from the baseline"
+		}
+	}
 	credentials := r.engine.Join(found)
+	if r.cmd.Verify {
+		err := r.verify(credentials)
+		if err != nil {
+			return err
+		}
+	}
 	if !r.cmd.ShowSecrets {
 		found = r.engine.Scrub(found)
 	}
@@ -261,11 +341,21 @@ func (r *scanRun) finish() error {
 	}
 	report := format.Report{
 		Findings: shown, Credentials: credentials, ShowSecrets: r.cmd.ShowSecrets,
-		Version: version.Version(), Reasons: r.reasons,
+		Version: version.Version(), Reasons: r.reasons, Verdicts: r.verdicts,
+		Colour: r.rt.stdoutTTY && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+	}
+	if r.cmd.Format == "sarif" {
+		report.UTF16 = r.sources.utf16
 	}
 	err := r.write(report)
 	if err != nil {
-		return fail(exitUsage, fmt.Errorf("write findings: %w", plain(err)), "check the file given with -o, and that the reader of the output still runs")
+		return fail(exitUsage, fmt.Errorf("write findings: %w", plain(err)), "check the file given with -o, that its disk is not full, and that the reader of the output still runs")
+	}
+	if r.state != nil && r.rt.ctx.Err() == nil {
+		err := r.state.write(r.cmd.State)
+		if err != nil {
+			return fail(exitUsage, fmt.Errorf("write --state: %w", plain(err)), "name a file in a directory that can be written to")
+		}
 	}
 	if !r.cmd.Quiet {
 		r.summary(open, hidden, len(credentials))
@@ -276,6 +366,8 @@ func (r *scanRun) finish() error {
 	switch {
 	case len(r.reasons) > 0:
 		return fail(exitPartial, nil)
+	case r.unasked > 0:
+		return fail(exitProvider, fmt.Errorf("no usable answer about %s", count(r.unasked, "credential")), "the output has the reasons; run it again with --verify")
 	case open > 0 && !r.cmd.ExitZero:
 		return fail(exitFindings, nil)
 	}
@@ -286,7 +378,7 @@ func (r *scanRun) write(report format.Report) error {
 	if r.cmd.Output == "" || r.cmd.Output == "-" {
 		return format.Write(r.rt.stdout, r.cmd.Format, report)
 	}
-	f, err := os.OpenFile(r.cmd.Output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := openReport(r.rt.stdout, r.cmd.Output)
 	if err != nil {
 		return err
 	}
@@ -307,7 +399,11 @@ func (r *scanRun) summary(open, hidden, credentials int) {
 	}
 	fmt.Fprintf(w, "%s, %s, %s", count(r.blobs, "file"), size(r.bytes), time.Since(r.start).Round(10*time.Millisecond))
 	if hidden > 0 {
-		fmt.Fprintf(w, "; %s hidden (--all shows them with the reason)", count(hidden, "placeholder"))
+		what := "placeholder"
+		if r.baseline != nil {
+			what = "finding"
+		}
+		fmt.Fprintf(w, "; %s hidden (--all shows them with the reason)", count(hidden, what))
 	}
 	fmt.Fprintln(w)
 }
@@ -337,8 +433,26 @@ func (r *scanRun) progress() func(history.Progress) {
 	return func(p history.Progress) {
 		r.shown = true
 		rate := float64(p.Bytes) / 1e6 / max(p.Elapsed.Seconds(), 0.001)
-		fmt.Fprintf(r.rt.stderr, "\r\x1b[K%d of %d commits, %d blobs, %.1f MB/s", p.Commits, p.Total, p.Blobs, rate)
+		fmt.Fprintf(r.rt.stderr, "\r\x1b[K%s %d of %d commits, %d blobs, %.1f MB/s%s", bar(p.Commits, p.Total), p.Commits, p.Total, p.Blobs, rate, left(p))
 	}
+}
+
+// bar shows n of total in 20 characters.
+func bar(n, total int) string {
+	full := 0
+	if total > 0 {
+		full = min(20, 20*n/total)
+	}
+	return "[" + strings.Repeat("#", full) + strings.Repeat(".", 20-full) + "]"
+}
+
+// left is how long a scan goes on, once that can be told.
+func left(p history.Progress) string {
+	if p.Commits < p.Total/50 || p.Commits == 0 || p.Elapsed < 2*time.Second || p.Commits >= p.Total {
+		return ""
+	}
+	rest := time.Duration(float64(p.Elapsed) * float64(p.Total-p.Commits) / float64(p.Commits))
+	return fmt.Sprintf(", %s left", rest.Round(time.Second))
 }
 
 func (r *scanRun) clear() {

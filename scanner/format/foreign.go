@@ -1,6 +1,8 @@
 package format
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net/url"
@@ -63,19 +65,24 @@ func writeSARIF(w io.Writer, r Report) error {
 	if r.Version != "" {
 		run.Tool.Driver.WithVersion(r.Version)
 	}
-	run.WithColumnKind("unicodeCodePoints")
+	run.Tool.Driver.WithInformationURI(informationURI)
+	run.WithColumnKind("utf16CodeUnits")
 	rules := map[string]bool{}
 	for i, o := range r.objects() {
 		f := r.Findings[i]
 		if !rules[o.Rule] {
 			rules[o.Rule] = true
-			run.AddRule(o.Rule).WithDescription(o.Description)
+			addRule(run, f, o)
 		}
 		res := run.CreateResultForRule(o.Rule).
 			WithLevel(level(f.Confidence)).
 			WithMessage(sarif.NewTextMessage(message(o))).
-			WithPartialFingerprints(map[string]string{"stanch/v1": o.Fingerprint})
-		res.AddLocation(location(o))
+			WithPartialFingerprints(map[string]string{"stanch/v1": o.Fingerprint, "stanchPlace/v1": place(f)})
+		start, end := o.Column, o.EndColumn+1
+		if r.UTF16 != nil {
+			start, end = r.UTF16(f.Place)
+		}
+		res.AddLocation(location(o, start, end))
 		props := sarif.NewPropertyBag()
 		props.Add("provider", o.Provider)
 		props.Add("kind", o.Kind)
@@ -84,6 +91,9 @@ func writeSARIF(w io.Writer, r Report) error {
 		props.Add("commit", o.Commit)
 		props.Add("author", o.Author)
 		props.Add("time", o.Time)
+		if o.Verdict != nil {
+			props.Add("verdict", o.Verdict.Outcome)
+		}
 		if r.ShowSecrets {
 			props.Add("secret", o.Secret)
 		}
@@ -129,7 +139,49 @@ func message(o Object) string {
 	return "Leaked credential: " + Inert(what) + ". " + o.Description
 }
 
-func location(o Object) *sarif.Location {
+// informationURI is where the rules are told of.
+const informationURI = "https://github.com/gitleaks/gitleaks"
+
+// addRule describes a rule, with the severity by which code hosts sort.
+func addRule(run *sarif.Run, f scanner.Finding, o Object) {
+	text := o.Description
+	if text == "" {
+		text = "Credential of rule " + o.Rule + "."
+	}
+	severity := map[scanner.Confidence]string{scanner.ConfidenceHigh: "8.8", scanner.ConfidenceMedium: "6.5"}[f.Confidence]
+	if severity == "" {
+		severity = "3.0"
+	}
+	props := sarif.NewPropertyBag()
+	props.Add("tags", []string{"security", "secret", "external/cwe/cwe-798"})
+	props.Add("precision", map[scanner.Confidence]string{scanner.ConfidenceHigh: "very-high", scanner.ConfidenceMedium: "medium"}[f.Confidence])
+	if f.Confidence == scanner.ConfidenceLow || f.Confidence == "" {
+		props.Add("precision", "low")
+	}
+	props.Add("security-severity", severity)
+	rule := run.AddRule(o.Rule).WithName(ruleName(o.Rule)).WithDescription(text).WithFullDescription(sarif.NewMultiformatMessageString().WithText(text)).
+		WithHelp(sarif.NewMultiformatMessageString().WithText("Revoke the credential at its provider, then remove it from the code; removing it alone does not help, since history keeps it.")).
+		WithDefaultConfiguration(sarif.NewReportingConfiguration().WithLevel(level(f.Confidence)))
+	rule.WithProperties(props)
+}
+
+// ruleName is a rule's id as one word, the form in which SARIF has names.
+func ruleName(id string) string {
+	var b strings.Builder
+	for part := range strings.FieldsFuncSeq(id, func(r rune) bool { return r == '-' || r == '_' || r == '.' || r == '/' || r == ' ' }) {
+		b.WriteString(strings.ToUpper(part[:1]) + part[1:])
+	}
+	return b.String()
+}
+
+// place names a finding by what stays the same when lines move: rule, path and
+// the secret's length and kind. It holds nothing of the secret.
+func place(f scanner.Finding) string {
+	sum := sha256.Sum256([]byte(f.Rule + "\x00" + f.Place.Path + "\x00" + f.Kind + "\x00" + f.Part))
+	return hex.EncodeToString(sum[:16])
+}
+
+func location(o Object, start, end int) *sarif.Location {
 	if o.Object != "blob" || o.Path == "" {
 		name := o.Object
 		if o.Path != "" {
@@ -141,8 +193,8 @@ func location(o Object) *sarif.Location {
 	for i, s := range segments {
 		segments[i] = url.PathEscape(s)
 	}
-	region := sarif.NewRegion().WithStartLine(max(1, o.Line)).WithStartColumn(max(1, o.Column)).
-		WithEndLine(max(1, o.Line, o.EndLine)).WithEndColumn(max(1, o.EndColumn) + 1)
+	region := sarif.NewRegion().WithStartLine(max(1, o.Line)).WithStartColumn(max(1, start)).
+		WithEndLine(max(1, o.Line, o.EndLine)).WithEndColumn(max(1, end))
 	return sarif.NewLocationWithPhysicalLocation(sarif.NewPhysicalLocation().
 		WithArtifactLocation(sarif.NewSimpleArtifactLocation(strings.Join(segments, "/"))).WithRegion(region))
 }

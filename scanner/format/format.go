@@ -30,6 +30,31 @@ type Report struct {
 	ShowSecrets bool
 	Version     string   // of stanch, for SARIF
 	Reasons     []string // why the scan is partial; nil when it is whole
+	// Verdicts say of each of the Credentials what its provider answered; nil
+	// when nobody was asked.
+	Verdicts []Verdict
+	Colour   bool // the table goes to a terminal that shows colours
+	// UTF16 gives the columns of a place in UTF-16 units, as SARIF's readers
+	// count: of the first character, and after the last. Nil means bytes.
+	UTF16 func(scanner.Place) (start, end int)
+}
+
+// Verdict is what a provider said about a credential.
+type Verdict struct {
+	Outcome  string `json:"outcome"` // live, dead, unknown or error
+	Reason   string `json:"reason,omitempty"`
+	Identity string `json:"identity,omitempty"`
+	Account  string `json:"account,omitempty"`
+}
+
+// verdict is that of a credential, or nil.
+func (r Report) verdict(c *scanner.Credential) *Verdict {
+	for i := range r.Verdicts {
+		if &r.Credentials[i] == c {
+			return &r.Verdicts[i]
+		}
+	}
+	return nil
 }
 
 // Names are the formats that [Write] knows.
@@ -100,6 +125,7 @@ type Object struct {
 	Account        string            `json:"account,omitempty"`
 	Parts          map[string]string `json:"parts,omitempty"`
 	Suppressed     string            `json:"suppressed,omitempty"`
+	Verdict        *Verdict          `json:"verdict,omitempty"` // what the provider said, when it was asked
 }
 
 func (r Report) objects() []Object {
@@ -123,7 +149,7 @@ func (r Report) objects() []Object {
 		}
 		c := owner[keyOf(f)]
 		if c != nil {
-			o.PublicID, o.Account = c.PublicID, c.Account
+			o.PublicID, o.Account, o.Verdict = c.PublicID, c.Account, r.verdict(c)
 			o.Parts = r.parts(c)
 		}
 		out = append(out, o)
@@ -214,6 +240,7 @@ func writeJSON(w io.Writer, r Report) error {
 		Class      string            `json:"class"`
 		Confidence string            `json:"confidence"`
 		Sightings  []string          `json:"sightings"` // fingerprints
+		Verdict    *Verdict          `json:"verdict,omitempty"`
 	}
 	doc := struct {
 		Findings    []Object     `json:"findings"`
@@ -223,7 +250,7 @@ func writeJSON(w io.Writer, r Report) error {
 	}{r.objects(), []credential{}, len(r.Reasons) > 0, orEmpty(r.Reasons)}
 	for i := range r.Credentials {
 		c := &r.Credentials[i]
-		o := credential{Provider: c.Provider, Kind: c.Kind, PublicID: c.PublicID, Account: c.Account, Class: string(c.Class), Confidence: string(c.Confidence), Parts: map[string]string{}}
+		o := credential{Provider: c.Provider, Kind: c.Kind, PublicID: c.PublicID, Account: c.Account, Class: string(c.Class), Confidence: string(c.Confidence), Parts: map[string]string{}, Verdict: r.verdict(c)}
 		for name, v := range c.Parts {
 			o.Parts[name] = r.secret(v)
 			if v.Reveal() == c.PublicID {

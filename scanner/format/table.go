@@ -18,7 +18,12 @@ func writeTable(w io.Writer, r Report) error {
 	}
 	owner := r.owners()
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprint(t, "CONFIDENCE\tCREDENTIAL\tWHERE\tCOMMIT\tAUTHOR\tCLASS\tRULE")
+	verified := len(r.Verdicts) > 0
+	fmt.Fprint(t, r.painted("", "CONFIDENCE")+"\tCREDENTIAL")
+	if verified {
+		fmt.Fprint(t, "\tVERDICT")
+	}
+	fmt.Fprint(t, "\tWHERE\tCOMMIT\tAUTHOR\tCLASS\tRULE")
 	if r.ShowSecrets {
 		fmt.Fprint(t, "\tSECRET")
 	}
@@ -37,7 +42,15 @@ func writeTable(w io.Writer, r Report) error {
 			class += " (hidden by default: " + f.Suppressed + ")"
 		}
 		commit := f.Place.Commit[:min(10, len(f.Place.Commit))]
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s", f.Confidence, Inert(what), Inert(where(f.Place)), orDash(commit),
+		fmt.Fprintf(t, "%s\t%s", r.painted(f.Confidence, string(f.Confidence)), orDash(Inert(what)))
+		if verified {
+			v := r.verdict(c)
+			if v == nil {
+				v = &Verdict{}
+			}
+			fmt.Fprintf(t, "\t%s", orDash(Inert(v.Outcome)))
+		}
+		fmt.Fprintf(t, "\t%s\t%s\t%s\t%s\t%s", Inert(where(f.Place)), orDash(commit),
 			orDash(Inert(f.Place.Author.Name)), Inert(class), Inert(f.Rule))
 		if r.ShowSecrets {
 			fmt.Fprintf(t, "\t%s", Inert(f.Secret.Reveal()))
@@ -45,6 +58,19 @@ func writeTable(w io.Writer, r Report) error {
 		fmt.Fprintln(t)
 	}
 	return t.Flush()
+}
+
+// painted gives text in the colour of a confidence. Every colour takes as many
+// bytes, so that the columns stay in line.
+func (r Report) painted(c scanner.Confidence, text string) string {
+	if !r.Colour {
+		return text
+	}
+	colour := map[scanner.Confidence]string{scanner.ConfidenceHigh: "31", scanner.ConfidenceMedium: "33", scanner.ConfidenceLow: "36"}[c]
+	if colour == "" {
+		colour = "39"
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
 func orDash(s string) string {
