@@ -81,7 +81,8 @@ func (c *watchCmd) Run(rt *runtime) error {
 	}
 	var broken error
 	res, err := watch.Run(rt.ctx, watch.Options{
-		Client: client, WebURL: web, Token: cloneToken, Org: c.Org, Users: c.Users, Since: c.Since, Once: c.Once, Engine: engine, State: state,
+		Client: client, WebURL: web, Token: cloneToken, Org: c.Org, Concealed: !token.IsZero(), Users: c.Users,
+		Since: c.Since, Once: c.Once, Engine: engine, State: state,
 		Seen: func(s watch.Seen) {
 			if broken == nil {
 				broken = c.show(rt, engine, s)
@@ -117,6 +118,8 @@ func (c *watchCmd) Run(rt *runtime) error {
 func watchFailure(err error) error {
 	var api *githubapp.APIError
 	switch {
+	case errors.Is(err, watch.ErrLogin):
+		return fail(exitUsage, err, "give logins, separated by commas, as they stand in github.com/LOGIN")
 	case !errors.As(err, &api):
 		return fail(exitProvider, err)
 	case api.Status == 401:

@@ -54,8 +54,9 @@ type Options struct {
 	WebURL string       // where repositories are cloned from; defaults to https://github.com
 	Token  secret.Value // for the clone; empty for public repositories of github.com
 
-	Org   string   // its public events, and those of its public members
-	Users []string // logins
+	Org       string   // its public events, and those of its members
+	Concealed bool     // members who hide that they are, too: needs a token of a member
+	Users     []string // logins
 
 	Since  time.Duration // how far a feed without state is looked back
 	Once   bool          // ask each feed that is due once, and end
@@ -145,6 +146,9 @@ type watcher struct {
 // mostTold bounds told.
 const mostTold = 100_000
 
+// ErrLogin is wrapped by Run's error for a name that cannot be one.
+var ErrLogin = errors.New("no login of GitHub")
+
 // Run follows the feeds until ctx is done, or asks them once. It fails only when
 // nothing can be followed: a login that is none, a token that is refused, a list
 // of members that cannot be read at the start, a state that cannot be saved.
@@ -169,7 +173,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	for _, login := range append(slices.Clone(o.Users), o.Org) {
 		if login != "" && !loginForm.MatchString(login) {
-			return Result{}, fmt.Errorf("%q is no login of GitHub", login)
+			return Result{}, fmt.Errorf("%q: %w", login, ErrLogin)
 		}
 	}
 	w := &watcher{Options: o, told: map[string]bool{}}
@@ -243,7 +247,7 @@ func (w *watcher) feeds(ctx context.Context) ([]string, error) {
 
 func (w *watcher) members(ctx context.Context) ([]string, error) {
 	var out []string
-	o := github.ListMembersOptions{PublicOnly: w.Token.IsZero(), ListOptions: github.ListOptions{PerPage: perPage}}
+	o := github.ListMembersOptions{PublicOnly: !w.Concealed, ListOptions: github.ListOptions{PerPage: perPage}}
 	for range 1000 {
 		list, resp, err := w.Client.Organizations.ListMembers(ctx, w.Org, &o)
 		if err != nil {
