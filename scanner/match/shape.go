@@ -1,6 +1,9 @@
 package match
 
-import "regexp/syntax"
+import (
+	"math"
+	"regexp/syntax"
+)
 
 const wordBoundary = syntax.OpWordBoundary
 
@@ -26,7 +29,7 @@ type shape struct {
 type shapeKind uint8
 
 const (
-	skip  shapeKind = iota // at most n bytes of the set
+	skip  shapeKind = iota // at most n runes of the set
 	need                   // n bytes of the set
 	loose                  // a run of n bytes of the set, which may begin in what was skipped
 	ended                  // as need of one byte, or the end of the text
@@ -50,7 +53,9 @@ type shaper struct {
 	pending byteSet // what may be skipped here
 	most    int     // and how much of it
 	done    bool
-	lost    bool // after a loose need the place is not known any more
+	lost    bool    // after a loose need the place is not known any more
+	between byteSet // then: what may stand from where the loose need may begin on
+	far     int     // and how much of it
 
 	capStart int // op at which the secret begins, plus one
 	capSet   byteSet
@@ -91,7 +96,7 @@ func (s *shaper) node(n *node) {
 	case opClass:
 		s.need(n.bytes(), 1)
 		if n.wide {
-			s.optional(highBytes, 3)
+			s.optional(highBytes, 1)
 		}
 	case opSeq:
 		s.seq(n.sub)
@@ -116,12 +121,13 @@ func (s *shaper) node(n *node) {
 
 func (s *shaper) rep(n *node) {
 	one := n.sub[0]
-	lo, hi := one.length()
-	if n.max == 0 || hi == 0 {
+	lo, _ := one.length()
+	most := n.runes()
+	if most == 0 {
 		return
 	}
 	if n.min == 0 {
-		s.optional(n.bytes(), times(hi, n.max))
+		s.optional(n.bytes(), most)
 		return
 	}
 	c := one
@@ -131,9 +137,9 @@ func (s *shaper) rep(n *node) {
 	if c.op == opClass {
 		s.need(c.bytes(), n.min)
 		if !c.wide {
-			hi = 1
+			most -= n.min
 		}
-		s.optional(c.bytes(), times(hi, n.max)-n.min)
+		s.optional(c.bytes(), most)
 		return
 	}
 	if n.min == 1 && n.max == 1 {
@@ -144,7 +150,7 @@ func (s *shaper) rep(n *node) {
 	if least > 0 {
 		s.need(n.bytes(), least)
 	}
-	s.optional(n.bytes(), times(hi, n.max)-least)
+	s.optional(n.bytes(), most)
 }
 
 func (s *shaper) alt(n *node) {
@@ -158,14 +164,6 @@ func (s *shaper) alt(n *node) {
 		branches = append(branches, b)
 	}
 	sets, exact := fixedAlt(branches)
-	lo, hi := 0, 0
-	for i, b := range branches {
-		l, h := b.length()
-		if i == 0 || l < lo {
-			lo = l
-		}
-		hi = max(hi, h)
-	}
 	if end {
 		// Nothing but the end, or this: one byte of it is enough to ask for.
 		if len(sets) > 0 {
@@ -175,7 +173,7 @@ func (s *shaper) alt(n *node) {
 		return
 	}
 	if len(sets) == 0 {
-		s.optional(n.bytes(), hi)
+		s.optional(n.bytes(), n.runes())
 		return
 	}
 	// One set for a run of alike places makes a shorter walk.
@@ -193,7 +191,7 @@ func (s *shaper) alt(n *node) {
 		i = j
 	}
 	if !exact {
-		s.optional(n.bytes(), max(0, hi-len(sets)))
+		s.optional(n.bytes(), n.runes())
 	}
 }
 
@@ -238,7 +236,11 @@ func (s *shaper) emit(kind shapeKind, set byteSet, n int) {
 		}
 	}
 	if s.lost {
-		s.done = true
+		if kind != need {
+			s.done = true
+			return
+		}
+		s.insist(set, n)
 		return
 	}
 	if s.most > 0 {
@@ -258,6 +260,40 @@ func (s *shaper) emit(kind shapeKind, set byteSet, n int) {
 	}
 	s.ops = append(s.ops, shapeOp{kind, s.f.sets.number(set), n})
 	s.lost = kind == loose
+	if s.lost {
+		s.between, s.far = set, n+s.ops[len(s.ops)-2].n
+		s.between.or(s.f.sets.all[s.ops[len(s.ops)-2].set])
+	}
+}
+
+// insist asks, where the shape ends with a loose need, for this one instead when
+// it is the rarer: everything up to it is skipped.
+func (s *shaper) insist(set byteSet, n int) {
+	s.between.or(s.pending)
+	s.far = sum(s.far, s.most)
+	s.pending, s.most = byteSet{}, 0
+	if s.far+n > lookAhead {
+		s.done = true
+		return
+	}
+	skipped, last := &s.ops[len(s.ops)-2], &s.ops[len(s.ops)-1]
+	if rarity(set, n) > rarity(s.f.sets.all[last.set], last.n) {
+		skipped.set, skipped.n = s.f.sets.number(s.between), s.far
+		last.set, last.n = s.f.sets.number(set), n
+		s.token, s.capStart = 0, unbounded
+	}
+	s.between.or(set)
+	s.far += n
+}
+
+// rarity is how rare n bytes of a set are. Words are short: what holds no space
+// is rare when it is long.
+func rarity(set byteSet, n int) float64 {
+	p := min(set.chance(), 0.99)
+	if !set.has(' ') {
+		p = min(p, 0.85)
+	}
+	return -float64(n) * math.Log(p+1e-9)
 }
 
 // fixedAlt gives, for as many places as all alternatives have, what can stand
@@ -358,9 +394,13 @@ func (s *shape) holds(t *sets, text []byte, at int) (ok bool, from, to int) {
 		switch op.kind {
 		case skip:
 			begin = at
-			end := min(at+op.n, len(text))
-			for at < end && set.has(text[at]) {
-				at++
+			for left := op.n; at < len(text) && set.has(text[at]); at++ {
+				if text[at]&0xc0 != 0x80 { // a rune begins
+					left--
+					if left < 0 {
+						break
+					}
+				}
 			}
 			if cut && at == len(text) {
 				return true, -1, 0

@@ -194,6 +194,26 @@ func (n *node) length() (lo, hi int) {
 	return 0, 0
 }
 
+// runes is the most runes that a match of n can hold, in a text without the odd
+// runes.
+func (n *node) runes() (most int) {
+	switch n.op {
+	case opClass:
+		return 1
+	case opSeq, opGroup:
+		for _, c := range n.sub {
+			most = sum(most, c.runes())
+		}
+	case opAlt:
+		for _, c := range n.sub {
+			most = max(most, c.runes())
+		}
+	case opRep:
+		return times(n.sub[0].runes(), n.max)
+	}
+	return most
+}
+
 func sum(a, b int) int { return min(a+b, unbounded) }
 
 func times(a, b int) int {
