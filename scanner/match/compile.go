@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/zricethezav/gitleaks/v8/config"
 )
@@ -56,6 +57,14 @@ type rule struct {
 	places     bool // some allowlist asks for a path or a commit
 	byLine     bool // some allowlist, or the comment, asks for the line
 	path       *pathSet
+	lazy       func() *lazy // the automaton of the expression, nil for none
+}
+
+// mayMatch reports whether the rule's expression may match in a text; a no is
+// certain.
+func (r *rule) mayMatch(text []byte) bool {
+	l := r.lazy()
+	return l == nil || l.matches(text)
 }
 
 // compile makes a program of cfg. It never fails: what cannot be taken apart is
@@ -107,6 +116,7 @@ func compile(cfg config.Config, depth int, honour bool) *program {
 			continue
 		}
 		r.number = len(p.rules)
+		r.lazy = sync.OnceValue(func() *lazy { return newLazy(r.Regex.String()) })
 		p.rules = append(p.rules, r)
 		p.findAnchors(r)
 		switch {

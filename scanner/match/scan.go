@@ -547,7 +547,7 @@ func (s *scan) search(r *rule, w window) bool {
 	}
 	key := s.p.memo.key(about, r, text)
 	pieces, known := s.p.memo.window(key)
-	if !known {
+	if !known && r.mayMatch(text) {
 		for _, m := range r.Regex.FindAllIndex(text, -1) {
 			if m[0] == 0 && w.lo > 0 || m[1] == len(text) && w.hi < len(s.cur) {
 				return false
@@ -557,6 +557,8 @@ func (s *scan) search(r *rule, w window) bool {
 				pieces = append(pieces, piece{int32(m[0]), int32(m[1]), int32(secret.start), int32(secret.end)})
 			}
 		}
+	}
+	if !known {
 		s.p.memo.putWindow(key, pieces)
 	}
 	for _, p := range pieces {
