@@ -27,7 +27,7 @@ const (
 	// blockBytes is walked before its hits are looked at, while they are near.
 	blockBytes = 64 << 10
 	// lanesFrom is the size from which four lanes pay.
-	lanesFrom = 768
+	lanesFrom = 256
 )
 
 // newAutomaton builds the automaton of some words, which are lower case and not

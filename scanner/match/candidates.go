@@ -16,8 +16,12 @@ type Candidates struct {
 	seen    sightings
 }
 
-// decodes and opaque are all there is to say of many texts.
-var decodes, opaque = &Candidates{seen: sightings{decodes: true}}, &Candidates{seen: sightings{opaque: true}}
+// All there is to say of many texts.
+var (
+	opaque   = &Candidates{seen: sightings{opaque: true}}
+	decodes  = &Candidates{seen: sightings{decodes: true, percent: true}}
+	percents = &Candidates{seen: sightings{percent: true}}
+)
 
 // Candidates looks at a text. When ctx is done it gives what it has, of which
 // the caller knows from ctx that it is not all.
@@ -57,6 +61,8 @@ func (g *Gitleaks) Delta(ctx context.Context, data []byte, base *Candidates, siz
 			return opaque
 		case kept.decodes:
 			return decodes
+		case kept.percent:
+			return percents
 		}
 		return nil
 	}

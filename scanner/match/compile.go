@@ -52,7 +52,11 @@ type rule struct {
 	// announce; none when the whole text has to be seen.
 	late []anchor
 	// implied: no match is without a keyword, so that none has to be looked for.
-	implied    bool
+	implied bool
+	// starts: a match begins with a word, and is not empty, and nothing before it
+	// has a say.
+	starts     bool
+	groups     int // of the expression
 	allowlists []*allowlist
 	places     bool // some allowlist asks for a path or a commit
 	byLine     bool // some allowlist, or the comment, asks for the line
@@ -115,7 +119,7 @@ func compile(cfg config.Config, depth int, honour bool) *program {
 			}
 			continue
 		}
-		r.number = len(p.rules)
+		r.number, r.groups = len(p.rules), r.Regex.NumSubexp()
 		r.lazy = sync.OnceValue(func() *lazy { return newLazy(r.Regex.String()) })
 		p.rules = append(p.rules, r)
 		p.findAnchors(r)
@@ -183,6 +187,11 @@ func (p *program) findAnchors(r *rule) {
 		return
 	}
 	r.windowed, r.anchors = true, anchors
+	least, _ := n.length()
+	r.starts = least > 0 && !n.looksBack()
+	for i := range anchors {
+		r.starts = r.starts && len(anchors[i].before) == 0
+	}
 	r.implied = true
 	for i := range anchors {
 		holds := func(k string) bool { return strings.Contains(anchors[i].word, strings.ToLower(k)) }

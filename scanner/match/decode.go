@@ -19,13 +19,17 @@ const (
 	isHex                 // a hexadecimal digit
 	isSpace               // white space of a regexp
 	isPrinted             // printable ASCII, or a tab, newline or the like
+	isCoded               // can stand in a run that is decoded
 )
 
 var bytesAre = func() (t [256]uint8) {
 	for i := range t {
 		c := byte(i)
 		if isWord(c) || c == '/' || c == '+' || c == '-' {
-			t[i] |= isBase64
+			t[i] |= isBase64 | isCoded
+		}
+		if c == '\\' || c == '=' {
+			t[i] |= isCoded
 		}
 		if c >= '0' && c <= '9' || strings.IndexByte("+/-_", c) >= 0 {
 			t[i] |= isLikely

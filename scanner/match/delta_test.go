@@ -75,6 +75,9 @@ func checkDelta(t *testing.T, g *Gitleaks, data []byte, base *Candidates, size i
 	if want != nil && want.seen.decodes && (got == nil || !got.seen.decodes && !got.seen.opaque) {
 		t.Errorf("%s: something decodes, and was not seen", name)
 	}
+	if want != nil && want.seen.percent && (got == nil || !got.seen.percent && !got.seen.opaque) {
+		t.Errorf("%s: there is a %%XX, and it was not seen", name)
+	}
 	return got
 }
 

@@ -39,6 +39,7 @@ type scan struct {
 	escalate bool // a rule that requires others has a finding
 	allowed  int8 // whether the path or commit is in a global allowlist: 0 not known, 1 no, 2 yes
 	copies   []Copy
+	percent  bool // decode saw a %XX
 	decoded  [2][]byte
 	piece    []byte
 }
@@ -53,6 +54,7 @@ type sightings struct {
 	// decodes: some part of the text decodes to something. It may be true
 	// when none does.
 	decodes bool
+	percent bool // there may be a %XX
 }
 
 // place is where a word of a rule stands, and the shape around it.
@@ -150,13 +152,14 @@ func (s *scan) all(ctx context.Context, base *sightings, copies []Copy) {
 	known := base != nil && !base.decodes && !s.seen.opaque
 	switch {
 	case s.p.depth == 0:
-	case known && !s.decodesNew(base.size, copies):
+	case known && !s.decodesNew(base.size, base.percent, copies):
 	default:
-		s.seen.decodes = true
+		s.seen.decodes, s.seen.percent = true, true
 		for depth := 1; depth <= s.p.depth && ctx.Err() == nil && !s.escalate && !s.isAllowed(); depth++ {
 			more := s.decode()
 			if depth == 1 {
 				s.seen.decodes = more
+				s.seen.percent = s.percent
 				s.keep()
 			}
 			if !more {
@@ -547,24 +550,60 @@ func (s *scan) search(r *rule, w window) bool {
 	}
 	key := s.p.memo.key(about, r, text)
 	pieces, known := s.p.memo.window(key)
-	if !known && r.mayMatch(text) {
-		for _, m := range r.Regex.FindAllIndex(text, -1) {
-			if m[0] == 0 && w.lo > 0 || m[1] == len(text) && w.hi < len(s.cur) {
+	if !known {
+		touches := false
+		s.each(r, w, text, func(from, to int) bool {
+			touches = from == 0 && w.lo > 0 || to == len(text) && w.hi < len(s.cur)
+			if touches {
 				return false
 			}
-			secret, ok := s.promising(r, text, extent{m[0], m[1]})
+			secret, ok := s.promising(r, text, extent{from, to})
 			if ok {
-				pieces = append(pieces, piece{int32(m[0]), int32(m[1]), int32(secret.start), int32(secret.end)})
+				pieces = append(pieces, piece{int32(from), int32(to), int32(secret.start), int32(secret.end)})
 			}
+			return true
+		})
+		if touches {
+			return false
 		}
-	}
-	if !known {
 		s.p.memo.putWindow(key, pieces)
 	}
 	for _, p := range pieces {
 		s.judge(r, extent{w.lo + int(p.start), w.lo + int(p.end)}, extent{w.lo + int(p.from), w.lo + int(p.to)})
 	}
 	return true
+}
+
+// each visits the matches of a rule in a window, as long as visit wants more.
+func (s *scan) each(r *rule, w window, text []byte, visit func(from, to int) bool) {
+	if !r.starts || s.odd != nil || w.hi-w.lo < 512 {
+		if r.mayMatch(text) {
+			for _, m := range r.Regex.FindAllIndex(text, -1) {
+				if !visit(m[0], m[1]) {
+					return
+				}
+			}
+		}
+		return
+	}
+	// Between the words there is nothing to look for.
+	ps := s.seen.places
+	ps = ps[sort.Search(len(ps), func(i int) bool { return int(ps[i].at) >= w.lo }):]
+	for next := w.lo; len(ps) > 0 && int(ps[0].at) < w.hi; ps = ps[1:] {
+		if int(ps[0].at) < next || s.p.flat[ps[0].use&^isWeak].rule != r.number {
+			continue
+		}
+		from := int(ps[0].at) - w.lo
+		rest := text[from:]
+		if !r.mayMatch(rest) {
+			return
+		}
+		m := r.Regex.FindIndex(rest)
+		if m == nil || !visit(from+m[0], from+m[1]) {
+			return
+		}
+		next = w.lo + from + m[1]
+	}
 }
 
 // hasKeyword reports whether one of the rule's keywords is in the text, which
@@ -614,7 +653,9 @@ func (s *scan) decode() bool {
 	s.copies = s.copies[:0]
 	before := encoded{extent{-1, -1}, 0}
 	m, ok := e.next()
+	s.percent = false
 	for ok {
+		s.percent = s.percent || m.kind == percent
 		after, more := e.next()
 		yields := before.kind != 0 && m.overlaps(before.extent) && before.kind < m.kind ||
 			more && m.overlaps(after.extent) && after.kind < m.kind
@@ -647,10 +688,12 @@ func (s *scan) decode() bool {
 	return true
 }
 
-// decodesNew reports whether something in the lines that hold new text decodes,
-// when nothing did in the text of which this one is made. Nothing that is
-// decoded reaches beyond a line but a row of U+XXXX, which always decodes.
-func (s *scan) decodesNew(size int, copies []Copy) bool {
+// decodesNew reports whether something in or around new text decodes, when
+// nothing did in the text of which this one is made. It errs to the safe side.
+// What is decoded is a run of some bytes; but a row of U+XXXX, which always
+// decodes, and what stands between the first and the last %XX of a line.
+func (s *scan) decodesNew(size int, percents bool, copies []Copy) bool {
+	s.seen.percent = percents
 	from, old, done := 0, 0, 0 // the end of the copy before in both texts; of what was looked at
 	for i := 0; i <= len(copies); i++ {
 		c := Copy{size, len(s.cur), 0}
@@ -658,14 +701,25 @@ func (s *scan) decodesNew(size int, copies []Copy) bool {
 			c = copies[i]
 		}
 		if (c.New != from || c.Old != old) && c.New >= done {
-			lo := done
-			if from > done {
-				lo += bytes.LastIndexByte(s.cur[done:from], '\n') + 1
-			}
-			hi := len(s.cur)
-			n := bytes.IndexByte(s.cur[c.New:], '\n')
-			if n >= 0 {
-				hi = c.New + n + 1
+			lo, hi := from, c.New
+			if percents {
+				lo = done
+				if from > done {
+					lo += bytes.LastIndexByte(s.cur[done:from], '\n') + 1
+				}
+				n := bytes.IndexByte(s.cur[hi:], '\n')
+				if n < 0 {
+					n = len(s.cur) - hi - 1
+				}
+				hi += n + 1
+			} else {
+				for lo > 0 && bytesAre[s.cur[lo-1]]&isCoded != 0 {
+					lo--
+				}
+				for hi < len(s.cur) && bytesAre[s.cur[hi]]&isCoded != 0 {
+					hi++
+				}
+				lo, hi = max(0, lo-longestEscape), min(len(s.cur), hi+longestEscape)
 			}
 			if s.anyDecodes(s.cur[lo:hi]) {
 				return true
@@ -677,6 +731,9 @@ func (s *scan) decodesNew(size int, copies []Copy) bool {
 	return false
 }
 
+// longestEscape is the length of \\uXXXX, or of U+XXXX and a space.
+const longestEscape = 8
+
 func (s *scan) anyDecodes(text []byte) bool {
 	e := encodings{text: text, percent: -1, backslash: -1, plus: -1, run: extent{-1, -1}}
 	for {
@@ -684,6 +741,7 @@ func (s *scan) anyDecodes(text []byte) bool {
 		if !ok {
 			return false
 		}
+		s.seen.percent = s.seen.percent || m.kind == percent
 		s.piece = m.decode(text, s.piece[:0])
 		if len(s.piece) > 0 {
 			return true

@@ -43,7 +43,7 @@ type shapeOp struct {
 
 const (
 	longestShape = 28 // ops
-	longestNeed  = 160
+	longestNeed  = lookAhead
 )
 
 // shaper collects the ops.

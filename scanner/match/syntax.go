@@ -194,6 +194,33 @@ func (n *node) length() (lo, hi int) {
 	return 0, 0
 }
 
+// looksBack reports whether what is before a match of n may have a say in it.
+func (n *node) looksBack() bool {
+	switch n.op {
+	case opAssert:
+		return true
+	case opGroup, opRep:
+		return n.sub[0].looksBack()
+	case opAlt:
+		for _, c := range n.sub {
+			if c.looksBack() {
+				return true
+			}
+		}
+	case opSeq:
+		for _, c := range n.sub {
+			if c.looksBack() {
+				return true
+			}
+			least, _ := c.length()
+			if least > 0 {
+				return false
+			}
+		}
+	}
+	return false
+}
+
 // runes is the most runes that a match of n can hold, in a text without the odd
 // runes.
 func (n *node) runes() (most int) {

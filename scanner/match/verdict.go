@@ -44,6 +44,9 @@ func (s *scan) promising(r *rule, text []byte, m extent) (secret extent, ok bool
 // ok when the rule's group is not in its expression.
 func secretOf(r *rule, match []byte) (secret extent, ok bool) {
 	whole := extent{0, len(match)}
+	if r.groups == 0 && r.SecretGroup == 0 {
+		return whole, true
+	}
 	groups := r.Regex.FindSubmatchIndex(match)
 	if len(groups) < 4 {
 		return whole, true
