@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"stanch/scanner/match"
+	"stanch/scanner/structured"
 )
 
 // Copy says that bytes of a new blob came from an old one:
@@ -21,8 +22,9 @@ type Scanned struct {
 	found  *match.Candidates
 	near   near
 	notes  *notes
-	whole  bool   // says nothing about a blob that is made of pieces of this one
-	data   []byte // of a blob that has to be looked at again, with its path
+	seen   *structured.Seen // for what is made of pieces of this one
+	whole  bool             // says nothing about a blob that is made of pieces of this one
+	data   []byte           // of a blob that has to be looked at again, with its path
 }
 
 // ScanBlob looks at a whole blob whose path is not known. Of data the result
@@ -48,23 +50,26 @@ func (e *Engine) scanned(ctx context.Context, data []byte, base *Scanned, old []
 	t := readable(data)
 	isText := len(t.text) == 0 && len(data) == 0 || len(t.text) > 0 && len(data) > 0 && &t.text[0] == &data[0]
 	var found *match.Candidates
+	var noted *notes
+	var seen *structured.Seen
 	if isText && base != nil && !base.whole {
 		found = e.rules.Delta(ctx, data, base.found, len(old), copies)
+		noted, seen = notesOfDelta(data, base.seen, copies)
 	} else {
 		found = e.rules.Candidates(ctx, t.text)
+		noted, seen = notesAnywhere(t.text)
 	}
-	noted := notesAnywhere(t.text)
 	switch {
 	case !isText && (!found.Empty() || noted != nil):
 		return &Scanned{engine: e, found: found, whole: true, data: bytes.Clone(data)}
 	case !isText:
 		return e.binary
-	case found == nil && noted == nil:
+	case found == nil && noted == nil && seen == nil:
 		return e.nothing
 	}
 	all := found.All()
 	near := nearKeyIDs(data, all)
-	return &Scanned{engine: e, found: found, near: near, notes: noted.about(data, all, near)}
+	return &Scanned{engine: e, found: found, near: near, notes: noted.about(data, all, near), seen: seen}
 }
 
 // Empty reports whether the blob holds nothing that is a finding at some path.
@@ -81,7 +86,7 @@ func (s *Scanned) Settled() *Scanned {
 		return s.engine.nothing
 	}
 	c := *s
-	c.found, c.whole = s.found.Settled(), true
+	c.found, c.seen, c.whole = s.found.Settled(), nil, true
 	return &c
 }
 

@@ -33,10 +33,20 @@ type spot struct {
 	match             secret.Value
 }
 
-// notesAt reads a text whose path is known, notesAnywhere one whose is not.
+// notesAt reads a text whose path is known.
 func notesAt(text []byte, path string) *notes { return notesOf(text, structured.Find(path, text)) }
 
-func notesAnywhere(text []byte) *notes { return notesOf(text, structured.Anywhere(text)) }
+// notesAnywhere reads a text whose path is not known.
+func notesAnywhere(text []byte) (*notes, *structured.Seen) {
+	hits, seen := structured.Anywhere(text)
+	return notesOf(text, hits), seen
+}
+
+// notesOfDelta reads a text that is made of pieces of another.
+func notesOfDelta(text []byte, base *structured.Seen, copies []Copy) (*notes, *structured.Seen) {
+	hits, seen := structured.Delta(text, base, copies)
+	return notesOf(text, hits), seen
+}
 
 func notesOf(text []byte, hits []structured.Hit) *notes {
 	if len(hits) == 0 {

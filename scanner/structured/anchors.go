@@ -136,22 +136,20 @@ func both(c byte) []byte {
 	return []byte{c}
 }
 
-// anchors runs the reader of each notation where its anchor stands.
-func (f *finder) anchors(s *search) {
-	for _, list := range s.all(f.data) {
-		for _, m := range list {
-			f.read(m.anchor, m.at)
-			if len(f.hits) >= most || f.budget < 0 {
-				return
-			}
-		}
-	}
-}
-
 // mark is an anchor in a text.
 type mark struct {
 	*anchor
-	at int
+	at   int
+	live bool // something was read there
+}
+
+// far reports an anchor whose reader looks beyond its line.
+func (a *anchor) far() bool {
+	switch a.what {
+	case isJSON, isYAML, isPuTTY, isNetrc, isPypirc, isServer:
+		return true
+	}
+	return false
 }
 
 // all gives the anchors in d, in order. A text is cut in four, which are gone
@@ -203,7 +201,7 @@ func (s *search) check(d []byte, i int, n uint8, out []mark) (uint8, []mark) {
 	for _, e := range s.buckets[n-isBucket] {
 		at := i - (minAnchor - 1) - e.skip
 		if at >= 0 && len(out) < most && hasFold(d[at:], e.word) {
-			out = append(out, mark{e.anchor, at})
+			out = append(out, mark{e.anchor, at, false})
 		}
 	}
 	return 1, out

@@ -64,22 +64,14 @@ const linesPerByte = 64
 func Find(name string, data []byte) []Hit {
 	f := newFinder(data)
 	if newFile(name).settings {
-		f.run(forSettings())
+		f.run(forSettings(), nil)
 	} else {
-		f.run(forCode())
+		f.run(forCode(), nil)
 	}
 	return At(f.hits, name)
 }
 
-// Anywhere reads a text whose path is not known: [At] makes of the result what
-// [Find] gives for a path.
-func Anywhere(data []byte) []Hit {
-	f := newFinder(data)
-	f.run(forSettings())
-	return f.hits
-}
-
-// At gives those of the hits of [Anywhere] that are ones at a path, in order.
+// At gives those of the hits of [Anywhere] and [Delta] that are ones at a path, in order.
 // The hits handed in are not changed.
 func At(hits []Hit, name string) []Hit {
 	if len(hits) == 0 {
@@ -165,11 +157,6 @@ type finder struct {
 
 func newFinder(data []byte) *finder {
 	return &finder{data: data, budget: 1<<20 + linesPerByte*len(data), lastAt: -1, lastUser: -1}
-}
-
-func (f *finder) run(s *search) {
-	f.anchors(s)
-	f.urls()
 }
 
 // add files a hit, when it is one.

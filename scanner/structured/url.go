@@ -59,23 +59,10 @@ var urlStop = func() (t [256]bool) {
 	return t
 }()
 
-// urls looks at every "@" for a URL with a password to its left: in source code
-// that byte is rare, "://" is not.
-func (f *finder) urls() {
-	d := f.data
-	for at := 0; len(f.hits) < most; at++ {
-		n := bytes.IndexByte(d[at:], '@')
-		if n < 0 {
-			return
-		}
-		at += n
-		f.at(at)
-	}
-}
-
 // at looks to the left of an "@". What the one before it saw is not looked at
-// again: a text of nothing else takes linear time.
-func (f *finder) at(at int) {
+// again: a text of nothing else takes linear time. It reports whether there is
+// anything that could be a URL or a connection string.
+func (f *finder) at(at int) bool {
 	d := f.data
 	i, user := at, -1
 	low := max(0, at-longestUserinfo)
@@ -95,22 +82,23 @@ func (f *finder) at(at int) {
 		if at-user <= longestUserinfo {
 			f.url(user-3, user, at)
 		}
-		return
+		return true
 	}
 	i = max(i, low)
 	rest := d[at+1:]
 	switch {
 	case bytes.HasPrefix(rest, []byte("tcp(")), bytes.HasPrefix(rest, []byte("unix(")):
 		f.goDSN(i, at)
-	default:
-		if f.lastOracle >= i && f.lastOracle > 0 {
-			return
-		}
-		if n := indexFold(d[i:at], "jdbc:oracle:"); n >= 0 {
+		return true
+	case f.lastOracle < i || f.lastOracle == 0:
+		n := indexFold(d[i:at], "jdbc:oracle:")
+		if n >= 0 {
 			f.lastOracle = at
 			f.oracle(i+n, at)
+			return true
 		}
 	}
+	return false
 }
 
 // url reads scheme "://" userinfo "@" host. colon is where "://" stands.
