@@ -104,7 +104,7 @@ func pathOf(p Place) string {
 }
 
 func finding(place Place, m match.Match) Finding {
-	k, _ := rules.Of(m.Rule, m.Secret)
+	k, _ := rules.OfMatch(m.Rule, m.Text, m.Secret)
 	place.Line, place.Column = m.SecretAt.Line, m.SecretAt.Column
 	place.EndLine, place.EndColumn = m.SecretAt.EndLine, m.SecretAt.EndColumn
 	return Finding{
@@ -117,16 +117,19 @@ func finding(place Place, m match.Match) Finding {
 }
 
 // rank orders rules that claim the same string: one that names a provider, one
-// that names a form, a generic one.
+// that names what the secret is, one that knows the place where it stands, a
+// generic one.
 func rank(m *match.Match) int {
-	_, typed := rules.Of(m.Rule, m.Secret)
+	k, typed := rules.Of(m.Rule, m.Secret)
 	switch {
 	case typed:
-		return 2
+		return 3
 	case strings.Contains(m.Rule, "generic"):
 		return 0
+	case k.Form:
+		return 1
 	}
-	return 1
+	return 2
 }
 
 // specific drops a match where another one claims the same string with better
@@ -184,7 +187,9 @@ func better(a, b *match.Match) int {
 		return -1
 	case rb > ra && (ab || mostly(b, a)):
 		return 1
-	case ra != rb || ra < 2:
+	case ra == rb && ab && ba && named(a) && named(b):
+		return -1 // two services in one name
+	case ra != rb || ra < 3:
 		return 0
 	}
 	ka, _ := rules.Of(a.Rule, a.Secret)
@@ -198,6 +203,11 @@ func better(a, b *match.Match) int {
 		return -1
 	}
 	return 1
+}
+
+func named(m *match.Match) bool {
+	k, _ := rules.Of(m.Rule, m.Secret)
+	return k.Kind == rules.NamedSecret
 }
 
 // mostly reports whether the secret of in makes up half or more of that of of:
@@ -268,7 +278,11 @@ func (n *near) findings(place Place, found []match.Match, binary bool) []Finding
 		if binary && strings.Contains(m.Rule, "generic") {
 			continue // words between random bytes: noise without end
 		}
-		out = append(out, finding(place, m))
+		f := finding(place, m)
+		if f.Kind == rules.NamedSecret && f.Provider == "" {
+			continue // no name stands there as a word of its own
+		}
+		out = append(out, f)
 	}
 	if len(n.values) > 0 {
 		taken, ids := map[int]bool{}, map[int]bool{}

@@ -105,11 +105,19 @@ func (p *pair) check(t *testing.T, raw, path, name string) int {
 
 func extraRules(t testing.TB) []byte {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "rules", "extra.toml"))
-	if err != nil {
-		t.Fatal(err)
+	names, err := filepath.Glob(filepath.Join("..", "rules", "toml", "*.toml"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("rules of our own: %d files, %v", len(names), err)
 	}
-	return data
+	var all []byte
+	for _, n := range names {
+		data, err := os.ReadFile(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(append(all, data...), '\n')
+	}
+	return all
 }
 
 // Every rule, on texts made from its own expression in a dozen surroundings.

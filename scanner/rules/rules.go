@@ -2,10 +2,14 @@
 // TOML, which provider and credential kind each rule speaks of, and checks of a
 // token's own structure.
 //
+// The rules are data. They lie in toml/, a file for a subject, and each of the
+// files can be given to gitleaks itself. An operator adds to them, or changes
+// them, with a directory of the same form: see [Dir].
+//
 // # What this package promises
 //
-// Every id in [Of] is a rule of gitleaks v8.30.1 or of [Extra]. A check moves
-// confidence and says why.
+// Every id in [Of] is a rule of gitleaks v8.30.1, of [Extra] or of a directory
+// that was read. A check moves confidence and says why.
 //
 // # What it never does
 //
@@ -14,18 +18,41 @@
 package rules
 
 import (
-	_ "embed"
+	"bytes"
+	"embed"
+	_ "embed" // of rules.json
 	"encoding/json"
+	"io/fs"
+	"strings"
 	"sync"
+	"sync/atomic"
 )
 
-// Extra is our rules in gitleaks' TOML.
-//
-//go:embed extra.toml
-var Extra []byte
+//go:embed toml/*.toml
+var files embed.FS
+
+// Extra is our rules in gitleaks' TOML: the files of toml/ in one.
+var Extra = join(files)
 
 //go:embed rules.json
 var kindsJSON []byte
+
+func join(from fs.FS) []byte {
+	names, err := fs.Glob(from, "toml/*.toml")
+	if err != nil {
+		panic("toml: " + err.Error()) // embedded
+	}
+	var b bytes.Buffer
+	for _, n := range names {
+		text, err := fs.ReadFile(from, n)
+		if err != nil {
+			panic("toml: " + err.Error())
+		}
+		b.Write(text)
+		b.WriteByte('\n')
+	}
+	return b.Bytes()
+}
 
 // Kind is what a rule's secret is.
 type Kind struct {
@@ -33,6 +60,13 @@ type Kind struct {
 	Kind     string `json:"kind"`
 	Part     string `json:"part"`             // which part of the credential the secret is; "token" for a single value
 	Public   bool   `json:"public,omitempty"` // an identifier or publishable key, which is no secret
+
+	// Form: the rule knows how a secret stands there (in a header, in a URL), and
+	// nothing of the secret. Any rule that knows more explains it better.
+	Form bool `json:"form,omitempty"`
+
+	// By gives the kinds that one rule tells apart by how the secret begins.
+	By map[string]string `json:"by,omitempty"`
 }
 
 // The ids of rules that the scanner treats by name.
@@ -42,56 +76,92 @@ const (
 	AWSSecretAccessKey = "aws-secret-access-key"
 	AWSSessionToken    = "aws-session-token"
 	GitHubApp          = "github-app-token"
+	Generic            = "generic-api-key"
 )
 
-var kinds = sync.OnceValue(func() map[string]Kind {
-	m := map[string]Kind{}
-	err := json.Unmarshal(kindsJSON, &m)
+var embedded = sync.OnceValue(func() map[string]Kind {
+	m, err := parseKinds(kindsJSON)
 	if err != nil {
 		panic("rules.json: " + err.Error()) // embedded; a test reads it
 	}
 	return m
 })
 
+// operators are the kinds of the operator's own rules, which come first.
+var operators atomic.Pointer[map[string]Kind]
+
+func parseKinds(data []byte) (map[string]Kind, error) {
+	m := map[string]Kind{}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	err := d.Decode(&m)
+	return m, err
+}
+
+func lookup(rule string) (Kind, bool) {
+	own := operators.Load()
+	if own != nil {
+		k, ok := (*own)[rule]
+		if ok {
+			return k, true
+		}
+	}
+	k, ok := embedded()[rule]
+	return k, ok
+}
+
 // Of says what a rule's secret is; secret tells apart the kinds that one rule
-// finds (AKIA and ASIA, ghu_ and ghs_). The second result is false for a rule
-// that names no provider.
+// finds (AKIA and ASIA, ghu_ and ghs_) and names the issuer of a JWT. The second
+// result is false for a rule that names no provider.
 func Of(rule, secret string) (Kind, bool) {
-	k, ok := kinds()[rule]
+	k, ok := lookup(rule)
 	if !ok {
 		return Kind{Kind: rule, Part: "token"}, false
 	}
-	switch rule {
-	case AWSAccessKeyID, AWSDocumentation:
-		k.Kind = awsIDKind(secret)
-	case GitHubApp:
-		if len(secret) > 4 && secret[:4] == "ghu_" {
-			k.Kind = "app_user_token"
+	longest := 0
+	for begin, kind := range k.By {
+		if len(begin) > longest && strings.HasPrefix(secret, begin) {
+			longest, k.Kind = len(begin), kind
+		}
+	}
+	if k.Kind == "jwt" || k.Kind == "service_role_key" {
+		j, ok := jwtKind(secret)
+		if ok {
+			return j, true
 		}
 	}
 	return k, k.Provider != ""
 }
 
-// IDs are the rules that [Of] knows.
+// OfMatch is [Of] for a match as a whole. Where the rule itself names no provider
+// but looks for secrets by what is written beside them, the name before the
+// secret in the text tells: the kind is then "named_secret", which no playbook
+// acts on, and the second result stays false.
+func OfMatch(rule, text, secret string) (Kind, bool) {
+	k, ok := Of(rule, secret)
+	if ok || rule != Generic && k.Kind != NamedSecret {
+		return k, ok
+	}
+	before, _, found := strings.Cut(text, secret)
+	if !found {
+		return k, false
+	}
+	provider, named := Named(before)
+	if named {
+		k.Provider, k.Kind = provider, NamedSecret
+	}
+	return k, false
+}
+
+// NamedSecret is the kind of a secret of which no more is known than whose it is
+// by the name of its variable.
+const NamedSecret = "named_secret"
+
+// IDs are the rules that [Of] knows without an operator's.
 func IDs() []string {
-	out := make([]string, 0, len(kinds()))
-	for id := range kinds() {
+	out := make([]string, 0, len(embedded()))
+	for id := range embedded() {
 		out = append(out, id)
 	}
 	return out
-}
-
-func awsIDKind(id string) string {
-	if len(id) < 4 {
-		return "access_key"
-	}
-	switch id[:4] {
-	case "ASIA":
-		return "session"
-	case "ABIA":
-		return "bearer_token_id"
-	case "ACCA":
-		return "context_credential_id"
-	}
-	return "access_key"
 }
