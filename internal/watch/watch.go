@@ -457,13 +457,16 @@ func pollInterval(resp *http.Response) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
+// isRef takes full names only, and nothing that a URL or git could read otherwise.
+func isRef(s string) bool { return refForm.MatchString(s) && !strings.Contains(s, "..") }
+
 // parseEvent takes the events that bring content. Nothing in them is trusted.
 func parseEvent(raw *github.Event, now time.Time) (Event, bool) {
 	e := Event{
 		ID: raw.GetID(), Type: raw.GetType(), Actor: raw.GetActor().GetLogin(), Repository: raw.GetRepo().GetName(),
 		Created: raw.GetCreatedAt().UTC(), SeenAt: now.UTC(),
 	}
-	if !repoForm.MatchString(e.Repository) || !loginForm.MatchString(e.Actor) {
+	if !repoForm.MatchString(e.Repository) || strings.HasSuffix(e.Repository, "/.") || strings.HasSuffix(e.Repository, "/..") || !loginForm.MatchString(e.Actor) {
 		return Event{}, false
 	}
 	var p struct {
@@ -487,10 +490,10 @@ func parseEvent(raw *github.Event, now time.Time) (Event, bool) {
 		return e, true
 	case "CreateEvent":
 		e.Ref = map[string]string{"branch": "refs/heads/", "tag": "refs/tags/"}[p.RefType] + p.Ref
-		return e, refForm.MatchString(e.Ref)
+		return e, isRef(e.Ref)
 	case "PushEvent":
 		e.Ref, e.Before, e.After = p.Ref, p.Before, p.Head
-		if !idForm.MatchString(e.After) || !refForm.MatchString(e.Ref) || e.Before != "" && (!idForm.MatchString(e.Before) || len(e.Before) != len(e.After)) {
+		if !idForm.MatchString(e.After) || !isRef(e.Ref) || e.Before != "" && (!idForm.MatchString(e.Before) || len(e.Before) != len(e.After)) {
 			return Event{}, false
 		}
 		if e.Before == "" && p.Size == len(p.Commits) {

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-github/v60/github"
+
 	"stanch/internal/githubapp"
 	lab "stanch/internal/lab/github"
 	"stanch/internal/secret"
@@ -444,4 +446,36 @@ func TestWhatCannotBeFollowedIsAnError(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzEvent holds that nothing of an event reaches a URL or git unless it has
+// the form of a name, ref or id.
+func FuzzEvent(f *testing.F) {
+	id := strings.Repeat("a", 40)
+	f.Add([]byte(`{"id":"1","type":"PushEvent","actor":{"login":"a"},"repo":{"name":"a/b"},"payload":{"ref":"refs/heads/x","before":"` + id + `","head":"` + id + `"}}`))
+	f.Add([]byte(`{"id":"1","type":"CreateEvent","actor":{"login":"a"},"repo":{"name":"a/b"},"payload":{"ref":"x","ref_type":"branch"}}`))
+	f.Add([]byte(`{"type":"PublicEvent","actor":{"login":"a"},"repo":{"name":"../.."},"payload":null}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var raw github.Event
+		err := json.Unmarshal(data, &raw)
+		if err != nil {
+			return
+		}
+		e, ok := parseEvent(&raw, time.Unix(0, 0))
+		if !ok {
+			return
+		}
+		owner, name, _ := strings.Cut(e.Repository, "/")
+		if strings.ContainsAny(owner+name, "/?#%@: ") || owner == ".." || name == ".." || name == "." || strings.HasPrefix(owner, "-") {
+			t.Errorf("repository %q", e.Repository)
+		}
+		for _, id := range append([]string{e.Before, e.After}, e.Commits...) {
+			if strings.Trim(id, "0123456789abcdef") != "" {
+				t.Errorf("id %q", id)
+			}
+		}
+		if e.Ref != "" && (!strings.HasPrefix(e.Ref, "refs/") || strings.Contains(e.Ref, "..")) {
+			t.Errorf("ref %q", e.Ref)
+		}
+	})
 }
