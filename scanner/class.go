@@ -188,7 +188,7 @@ func isChecksum(f *Finding, value string) bool {
 		}
 	}
 	name, _, _ := strings.Cut(strings.ToLower(f.Match.Reveal()), strings.ToLower(value))
-	for _, w := range []string{"sha1", "sha256", "sha512", "sha_", "checksum", "digest", "integrity", "md5", "hash", "etag", "fingerprint", "commit", "revision", "guid", "uuid", "keyid", "key_id", "key-id", "thumbprint", "publickeytoken"} {
+	for _, w := range []string{"sha1", "sha256", "sha512", "sha_", "checksum", "digest", "integrity", "md5", "hash", "etag", "fingerprint", "commit", "revision", "guid", "uuid", "keyid", "key_id", "key-id", "key id", "thumbprint", "publickeytoken"} {
 		if strings.Contains(name, w) {
 			return true
 		}

@@ -156,7 +156,7 @@ func (f *finder) sql(at int) {
 			break
 		}
 	}
-	if format(v) || user == "" && provider == "postgres" {
+	if format(v) || user == "" || code(v) {
 		return
 	}
 	h := Hit{

@@ -76,6 +76,7 @@ func TestFind(t *testing.T) {
 		{"PowerShell", "a.ps1", `ConvertTo-SecureString "` + pw + `" -AsPlainText -Force`, []string{"command-password /password " + pw + " []"}},
 		{"SQL", "a.sql", "CREATE USER 'bob'@'%' IDENTIFIED BY '" + pw2 + "';\nCREATE ROLE ann WITH LOGIN PASSWORD '" + pw + "';\nALTER USER x WITH PASSWORD '" + pw2 + "';",
 			[]string{"sql-password mysql/password " + pw2 + " [user=bob]", "sql-password postgres/password " + pw + " [user=ann]", "sql-password postgres/password " + pw2 + " [user=x]"}},
+		{"SQL in prose", "a.go", "// the interface, identified by 'hostConfig.NetworkMode'", nil},
 		// Files
 		{"netrc", ".netrc", "machine h.corp.io login bob password " + pw2 + "\nmachine api.heroku.com\n login a\n password " + tok, []string{"netrc /password " + pw2 + " [host=h.corp.io user=bob]", "netrc heroku/password " + tok + " [host=api.heroku.com user=a]"}},
 		{"pgpass", "home/.pgpass", "#x\ndb.corp.io:5432:*:bob:a\\:" + pw2 + "\n", []string{"pgpass postgres/password a:" + pw2 + " [database=* host=db.corp.io port=5432 user=bob]"}},
@@ -140,4 +141,26 @@ func TestFind(t *testing.T) {
 			}
 		})
 	}
+}
+
+func FuzzFind(f *testing.F) {
+	for _, p := range pieces {
+		f.Add(".env", []byte(p+p))
+	}
+	f.Add("a.json", []byte(`{"auths":{"h":{"auth":"`+b64("a:"+pw)+`"}},"kty":"oct","k":"`+tok+`"}`))
+	f.Add("s.yaml", []byte("kind: Secret\ndata:\n- - a: |\n   x\n  p: "+b64(pw)))
+	f.Fuzz(func(t *testing.T, name string, data []byte) {
+		hits, _ := Anywhere(data)
+		at, found := At(hits, name), Find(name, data)
+		if len(at) != len(found) {
+			t.Errorf("%d hits of a text whose path comes late, %d at once", len(at), len(found))
+		}
+		end := 0
+		for _, h := range found {
+			if h.Secret == "" || h.Start < end || h.End <= h.Start || h.End > len(data) || h.From > h.Start || h.To < h.End || h.From < 0 || h.To > len(data) || h.Confidence < Low || h.Confidence > High {
+				t.Errorf("%+v", h)
+			}
+			end = h.End
+		}
+	})
 }
