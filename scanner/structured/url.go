@@ -90,7 +90,7 @@ func (f *finder) at(at int) bool {
 	case bytes.HasPrefix(rest, []byte("tcp(")), bytes.HasPrefix(rest, []byte("unix(")):
 		f.goDSN(i, at)
 		return true
-	case f.lastOracle < i || f.lastOracle == 0:
+	case (f.lastOracle < i || f.lastOracle == 0) && bytes.IndexByte(d[i:at], '/') >= 0:
 		n := indexFold(d[i:at], "jdbc:oracle:")
 		if n >= 0 {
 			f.lastOracle = at
