@@ -30,6 +30,11 @@ func assess(f *Finding) {
 	switch {
 	case f.Provider == "github" && typed:
 		proved = assessGitHub(value, say)
+	case rules.Checksum(value) == rules.Passed:
+		say(1, "the checksum in the token holds")
+		proved = true
+	case rules.Checksum(value) == rules.Failed:
+		say(-1, "the checksum in the token does not hold: altered, cut or made up")
 	case f.Part == PartAccessKeyID && f.Provider == "aws":
 		assessAWS(f, value, say)
 	case slices.Contains(f.Tags, tagNearKeyID):
