@@ -142,7 +142,7 @@ func TestJSONLFields(t *testing.T) {
 			}
 		}
 		parts, ok := o["parts"].(map[string]any)
-		if ok {
+		if ok && parts["access_key_id"] != nil {
 			joined++
 			if parts["access_key_id"] != keyID || parts["secret_access_key"] != "[redacted]" {
 				t.Errorf("parts %v", parts)
