@@ -6,7 +6,6 @@ import (
 	"hash/crc32"
 	"math"
 	goruntime "runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -289,12 +288,13 @@ type frame struct {
 }
 
 // Bounds of one worker. trimBytes of packs are read before their pages are let
-// go; freeBytes of buffers are kept for the next object; heldBytes is what the
+// go; some buffers of up to half of freeBytes are kept for the next object; heldBytes is what the
 // objects that others are built on may take, and the largest object at most.
 const (
-	trimBytes = 48 << 20
-	freeBytes = 8 << 20
-	heldBytes = 64 << 20
+	trimBytes   = 48 << 20
+	freeBytes   = 8 << 20
+	freeBuffers = 6
+	heldBytes   = 64 << 20
 )
 
 type walker struct {
@@ -585,30 +585,40 @@ func (k *walker) rebuild(p *pack, pos int32, base []byte, copies bool) ([]byte, 
 	return data, nil
 }
 
-// buffer gives room for n bytes and dstSlack more.
+// buffer gives room for n bytes and dstSlack more: the smallest of the free
+// buffers that has it.
 func (k *walker) buffer(n int) []byte {
-	for i := len(k.free) - 1; i >= max(0, len(k.free)-4); i-- {
-		b := k.free[i]
-		if cap(b) >= n+dstSlack {
-			k.free = slices.Delete(k.free, i, i+1)
-			return b[:0]
+	best := -1
+	for i, b := range k.free {
+		if cap(b) >= n+dstSlack && (best < 0 || cap(b) < cap(k.free[best])) {
+			best = i
 		}
 	}
-	return make([]byte, 0, n+n/4+dstSlack)
+	if best < 0 {
+		return make([]byte, 0, n+n/4+dstSlack)
+	}
+	b := k.free[best]
+	last := len(k.free) - 1
+	k.free[best], k.free[last] = k.free[last], nil
+	k.free = k.free[:last]
+	return b[:0]
 }
 
 func (k *walker) release(b []byte) {
-	if cap(b) > freeBytes/8 {
+	if cap(b) > freeBytes/2 {
 		return // rare: leave it to the garbage collector
 	}
-	if len(k.free) >= 8 {
-		small := 0
-		for i := range k.free {
-			if cap(k.free[i]) < cap(k.free[small]) {
-				small = i
-			}
-		}
-		k.free = slices.Delete(k.free, small, small+1)
+	if len(k.free) < freeBuffers {
+		k.free = append(k.free, b)
+		return
 	}
-	k.free = append(k.free, b)
+	small := 0
+	for i := range k.free {
+		if cap(k.free[i]) < cap(k.free[small]) {
+			small = i
+		}
+	}
+	if cap(k.free[small]) < cap(b) {
+		k.free[small] = b
+	}
 }

@@ -3,6 +3,7 @@ package history
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	goruntime "runtime"
 	"sync"
@@ -93,6 +94,26 @@ func compareNames(a, b *treeEntry) int {
 	return end(a) - end(b)
 }
 
+// skipEqual gives the length of the entries that a and b both begin with.
+func skipEqual(a, b []byte, idSize int) int {
+	n := min(len(a), len(b))
+	same := 0
+	for same+8 <= n && binary.LittleEndian.Uint64(a[same:]) == binary.LittleEndian.Uint64(b[same:]) {
+		same += 8
+	}
+	for same < n && a[same] == b[same] {
+		same++
+	}
+	at := 0
+	for {
+		name := bytes.IndexByte(a[at:same], 0)
+		if name < 0 || at+name+1+idSize > same {
+			return at
+		}
+		at += name + 1 + idSize
+	}
+}
+
 // cursor goes through a tree beside another one.
 type cursor struct {
 	rest []byte
@@ -151,6 +172,13 @@ func (d *differ) fresh(tree gitpack.Number, old []gitpack.Number, dir int32, dep
 	}
 next:
 	for len(data) > 0 {
+		if len(cursors) == 1 && !cursors[0].have {
+			n := skipEqual(data, cursors[0].rest, d.idSize)
+			data, cursors[0].rest = data[n:], cursors[0].rest[n:]
+			if len(data) == 0 {
+				return
+			}
+		}
 		e, rest, ok := nextEntry(data, d.idSize)
 		if !ok {
 			d.lost(gitpack.ErrCorrupt)
@@ -229,15 +257,18 @@ func (d *differ) gone(tree, old gitpack.Number, dir int32, depth int) {
 		now.rest, _ = d.tree(tree, depth)
 	}
 	for len(was) > 0 {
+		if !now.have {
+			n := skipEqual(was, now.rest, d.idSize)
+			was, now.rest = was[n:], now.rest[n:]
+			if len(was) == 0 {
+				return
+			}
+		}
 		e, rest, ok := nextEntry(was, d.idSize)
 		if !ok {
 			return
 		}
 		was = rest
-		if !now.have && bytes.HasPrefix(now.rest, e.raw) {
-			now.rest = now.rest[len(e.raw):]
-			continue
-		}
 		there := now.at(&e, d.idSize)
 		now.have = now.have && !there
 		switch {
