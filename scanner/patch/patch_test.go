@@ -43,7 +43,9 @@ func newDetector(cfg config.Config) *detect.Detector {
 }
 
 // token is a made-up GitHub token.
-func token(n int) string { return "gh" + "p_" + fmt.Sprintf("zQWBu%03dSOoRi4A9spHcVY5ncnsDkxkJ0mLq", n%1000) }
+func token(n int) string {
+	return "gh" + "p_" + fmt.Sprintf("zQWBu%03dSOoRi4A9spHcVY5ncnsDkxkJ0mLq", n%1000)
+}
 
 func run(t testing.TB, dir string, args ...string) {
 	t.Helper()
@@ -398,8 +400,9 @@ func FuzzStream(f *testing.F) {
 	f.Add([]byte("commit aaaa\nAuthor: A <a@b>\n\n    t\n\ndiff --git a/b b/b\n--- a/b\n+++ b/b\n@@ -1 +1,2 @@\n-a\n\\ No newline at end of file\n+x\n+y\n\\ No newline at end of file\n"))
 	f.Add([]byte("diff --git \"a/\\303\\274\" \"b/\\303\\274\"\nrename from a\nrename to b\nBinary files a/x and b/x differ\n"))
 	cfg := defaultConfig(f)
+	matcher := newScanner(&cfg).Matcher
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := newScanner(&cfg)
+		s := &Scanner{Config: &cfg, Matcher: matcher}
 		_, err := s.Stream(context.Background(), bytes.NewReader(data), Source{})
 		if err != nil {
 			t.Fatal(err)
