@@ -135,3 +135,48 @@ func BenchmarkLoad(b *testing.B) {
 		New(cfg, Options{})
 	}
 }
+
+// BenchmarkDelta is a changed line in a file whose older version was looked at,
+// as a delta of it and as a whole.
+func BenchmarkDelta(b *testing.B) {
+	type change struct {
+		data   []byte
+		size   int
+		base   *Candidates
+		copies []Copy
+	}
+	g := newBench(b)
+	ctx := context.Background()
+	var changes []change
+	size := int64(0)
+	for _, f := range source() {
+		if len(f.Data) < 4<<10 || len(f.Data) > 64<<10 || len(changes) >= 400 {
+			continue
+		}
+		at := len(f.Data) / 2
+		data := slices.Concat(f.Data[:at], []byte("\tport := 8080 // changed\n"), f.Data[at:])
+		changes = append(changes, change{data, len(f.Data), g.Candidates(ctx, f.Data), []Copy{{0, 0, at}, {at, len(data) - len(f.Data) + at, len(f.Data) - at}}})
+		size += int64(len(data))
+	}
+	if len(changes) == 0 {
+		b.Skip("no source text")
+	}
+	for _, how := range []string{"delta", "whole"} {
+		b.Run(how, func(b *testing.B) {
+			b.SetBytes(size)
+			b.ReportAllocs()
+			began := cpuTime()
+			for b.Loop() {
+				for i := range changes {
+					c := &changes[i]
+					if how == "whole" {
+						g.Candidates(ctx, c.data)
+					} else {
+						g.Delta(ctx, c.data, c.base, c.size, c.copies)
+					}
+				}
+			}
+			b.ReportMetric((cpuTime()-began).Seconds()/float64(b.N)/float64(len(changes))*1e6, "cpu-us/file")
+		})
+	}
+}
