@@ -1,13 +1,9 @@
 package orgscan
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -208,7 +204,7 @@ func (s *sweep) repository(ctx context.Context, r Repository) error {
 
 // scan fetches a repository and looks at what is new in it.
 func (s *sweep) scan(ctx context.Context, r Repository, st *repoState, p *Progress) error {
-	dir, cleanup, err := Fetch(ctx, r.URL, s.token(r), s.o.Limits)
+	m, err := open(ctx, r.URL, s.token(r), s.o.Limits)
 	if err != nil && r.Kind == KindWiki && errors.Is(err, gitwire.ErrNotFound) {
 		st.Sweep, st.Tips, st.Findings = s.id, nil, nil
 		return nil // a wiki without pages is no repository
@@ -216,8 +212,8 @@ func (s *sweep) scan(ctx context.Context, r Repository, st *repoState, p *Progre
 	if err != nil {
 		return err
 	}
-	defer cleanup()
-	tips, err := lines(ctx, dir, nil, "rev-list", "--no-walk=unsorted", "--all")
+	defer m.Close()
+	heads, err := tips(m.Repo)
 	if err != nil {
 		return fmt.Errorf("read refs: %w", err)
 	}
@@ -233,12 +229,9 @@ func (s *sweep) scan(ctx context.Context, r Repository, st *repoState, p *Progre
 		// tips were not.
 		seen = slices.DeleteFunc(seen, func(id string) bool { return slices.Contains(st.Tips, id) })
 	}
-	since, err := present(ctx, dir, seen)
-	if err != nil {
-		return err
-	}
+	since := present(m.Repo, seen)
 	var found []Finding
-	res, err := history.Scan(ctx, dir, history.Options{Engine: s.o.Engine, Repository: r.Name, Since: since}, func(f scanner.Finding) {
+	res, err := history.ScanRepo(ctx, m.Repo, history.Options{Engine: s.o.Engine, Repository: r.Name, Since: since}, func(f scanner.Finding) {
 		if f.Suppressed != "" || len(found) >= mostFindings {
 			return
 		}
@@ -256,6 +249,9 @@ func (s *sweep) scan(ctx context.Context, r Repository, st *repoState, p *Progre
 	if err != nil {
 		return fmt.Errorf("scan history: %w", err)
 	}
+	if len(m.Reasons) > 0 {
+		res.Partial, res.Reasons = true, append(res.Reasons, m.Reasons...)
+	}
 	if len(found) >= mostFindings {
 		res.Partial = true
 		res.Reasons = append(res.Reasons, fmt.Sprintf("findings beyond the first %d were left out", mostFindings))
@@ -264,12 +260,9 @@ func (s *sweep) scan(ctx context.Context, r Repository, st *repoState, p *Progre
 	for _, f := range st.Findings {
 		commits = append(commits, f.Commit)
 	}
-	there, err := present(ctx, dir, commits)
-	if err != nil {
-		return err
-	}
+	there := present(m.Repo, commits)
 	merge(st, found, whole && len(since) == 0 && !res.Partial, func(id string) bool { return id == "" || slices.Contains(there, id) })
-	st.Changed, st.Tips, st.Sweep, st.Partial = r.Changed, tips, s.id, res.Partial
+	st.Changed, st.Tips, st.Sweep, st.Partial = r.Changed, heads, s.id, res.Partial
 	p.Partial = res.Partial
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -279,7 +272,7 @@ func (s *sweep) scan(ctx context.Context, r Repository, st *repoState, p *Progre
 		s.sum.Partial = append(s.sum.Partial, Problem{r.Name, strings.Join(res.Reasons, "; ")})
 		return nil
 	}
-	for _, id := range tips {
+	for _, id := range heads {
 		s.shared[id] = true
 	}
 	return nil
@@ -371,66 +364,4 @@ func rows(m map[string]*Row) []Row {
 		return strings.Compare(a.Name, b.Name)
 	})
 	return out
-}
-
-// Fetch gives the Git directory of a repository: a temporary mirror, or, for a
-// path, the repository itself. The caller calls cleanup.
-func Fetch(ctx context.Context, address string, token secret.Value, l gitwire.Limits) (dir string, cleanup func(), err error) {
-	if !strings.Contains(address, "://") {
-		dir, ok := history.GitDir(address)
-		if !ok {
-			return "", nil, errors.New("no Git repository is there")
-		}
-		return dir, func() {}, nil
-	}
-	return gitwire.Mirror(ctx, gitwire.Remote{URL: address, Token: token}, l)
-}
-
-// git runs over a store that may be hostile.
-func git(ctx context.Context, dir string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "safe.directory=*", "-c", "core.fsmonitor=false"}, args...)...)
-	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=/dev/null", "LC_ALL=C", "GIT_DIR=" + dir, "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_NO_LAZY_FETCH=1", "GIT_NO_REPLACE_OBJECTS=1", "GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL=none",
-	}
-	return cmd
-}
-
-func lines(ctx context.Context, dir string, stdin []byte, args ...string) ([]string, error) {
-	cmd := git(ctx, dir, args...)
-	cmd.Stdin = bytes.NewReader(stdin)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	err = cmd.Start()
-	if err != nil {
-		return nil, err
-	}
-	var got []string
-	in := bufio.NewScanner(out)
-	for in.Scan() {
-		got = append(got, in.Text())
-	}
-	return got, errors.Join(in.Err(), cmd.Wait())
-}
-
-// present gives those of the commits that the repository has.
-func present(ctx context.Context, dir string, ids []string) ([]string, error) {
-	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id == "" })
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	got, err := lines(ctx, dir, []byte(strings.Join(ids, "\n")+"\n"), "cat-file", "--batch-check=%(objectname) %(objecttype)")
-	if err != nil {
-		return nil, fmt.Errorf("look for commits: %w", err)
-	}
-	var out []string
-	for _, line := range got {
-		id, kind, _ := strings.Cut(line, " ")
-		if kind == "commit" {
-			out = append(out, id)
-		}
-	}
-	return out, nil
 }

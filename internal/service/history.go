@@ -23,7 +23,7 @@ func (s *Service) handleHistory(ctx context.Context, j work.Job[historyArgs]) er
 	return err
 }
 
-// scanHistory mirrors a repository into a bounded temporary store, scans all of
+// scanHistory fetches a repository into a bounded temporary file, scans all of
 // its history and opens incidents in one transaction with done.
 func (s *Service) scanHistory(ctx context.Context, a historyArgs, progress func(history.Progress), done func(context.Context, *store.Tx) error) (store.Scan, error) {
 	start := s.Now()
@@ -43,13 +43,10 @@ func (s *Service) scanHistory(ctx context.Context, a historyArgs, progress func(
 			return store.Scan{}, err
 		}
 	}
-	dir, cleanup, err := gitwire.Mirror(ctx, gitwire.Remote{URL: url, Token: token}, s.limits())
-	if err != nil {
-		return store.Scan{}, fmt.Errorf("fetch repository: %w", err)
-	}
-	defer cleanup()
+	defer token.Destroy()
 	var found []scanner.Finding
-	res, err := history.Scan(ctx, dir, history.Options{Engine: s.Scanner, Repository: name, Progress: progress}, func(f scanner.Finding) { found = append(found, f) })
+	res, err := history.ScanRemote(ctx, gitwire.Remote{URL: url, Token: token}, s.limits(),
+		history.Options{Engine: s.Scanner, Repository: name, Progress: progress}, nil, func(f scanner.Finding) { found = append(found, f) })
 	if err != nil {
 		return store.Scan{}, fmt.Errorf("scan history: %w", err)
 	}

@@ -148,12 +148,8 @@ func (w *watcher) tip(ctx context.Context, e Event) (string, error) {
 
 // whole scans the history of a repository that became public.
 func (w *watcher) whole(ctx context.Context, url string, e Event, s *Seen) error {
-	dir, cleanup, err := gitwire.Mirror(ctx, gitwire.Remote{URL: url, Token: w.Token}, w.Limits)
-	if err != nil {
-		return err
-	}
-	defer cleanup()
-	res, err := history.Scan(ctx, dir, history.Options{Engine: w.Engine, Repository: e.Repository}, func(f scanner.Finding) {
+	o := history.Options{Engine: w.Engine, Repository: e.Repository}
+	res, err := history.ScanRemote(ctx, gitwire.Remote{URL: url, Token: w.Token}, w.Limits, o, nil, func(f scanner.Finding) {
 		s.Findings = append(s.Findings, f)
 	})
 	s.Commits, s.Blobs = res.Commits, res.Blobs

@@ -3,6 +3,7 @@ package gitwire
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 )
 
@@ -20,59 +21,42 @@ var (
 	ErrTooLarge = errors.New("size limit reached")
 	// ErrTimeout: Limits.Timeout ran out.
 	ErrTimeout = errors.New("time limit reached")
+	// ErrProtocol: the server does not speak version 2 of Git's protocol, which
+	// came with Git 2.18.
+	ErrProtocol = errors.New("the server does not speak version 2 of Git's protocol")
 )
 
-// gitFailure turns what git wrote on standard error into an error. The text
-// comes from git and from the remote: it is cut, made printable, and stripped
-// of our token.
-func gitFailure(what, stderr, token string, cause error) error {
-	kind := classify(stderr)
-	text := firstComplaint(stderr, token)
+// errArgument: the server does not know something that we asked for.
+var errArgument = errors.New("the server does not take what was asked")
+
+// serverError is what the server said in place of an answer. The text is the
+// server's: it is cut and made printable.
+func serverError(text string) error {
+	var kind error
 	switch {
-	case kind != nil && text != "":
-		return fmt.Errorf("%s: %w: %s", what, kind, text)
-	case kind != nil:
-		return fmt.Errorf("%s: %w", what, kind)
-	case text != "":
-		return fmt.Errorf("%s: %s", what, text)
+	case strings.Contains(text, "not our ref"), strings.Contains(text, "unadvertised object"):
+		kind = ErrNotFound
+	case strings.Contains(text, "unexpected line"), strings.Contains(text, "unknown capability"), strings.Contains(text, "filter"):
+		kind = errArgument
 	}
-	return fmt.Errorf("%s: %w", what, cause)
+	text = printable(strings.TrimSpace(text), 200)
+	if kind == nil {
+		return fmt.Errorf("server says: %s", text)
+	}
+	return fmt.Errorf("%w: server says: %s", kind, text)
 }
 
-func classify(stderr string) error {
-	has := func(subs ...string) bool {
-		for _, s := range subs {
-			if strings.Contains(stderr, s) {
-				return true
-			}
-		}
-		return false
+// statusError is what an HTTP status other than 200 means.
+func statusError(status int) error {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return fmt.Errorf("%w: the server answered %d", ErrMoved, status)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%w: the server answered %d", ErrRefused, status)
+	case http.StatusNotFound, http.StatusGone:
+		return fmt.Errorf("%w: the server answered %d", ErrNotFound, status)
 	}
-	switch {
-	case has("returned error: 301", "returned error: 302", "returned error: 307", "returned error: 308"):
-		return ErrMoved
-	case has("returned error: 403", "Authentication failed", "could not read Username", "could not read Password"):
-		return ErrRefused
-	case has("returned error: 404", "' not found", "not our ref", "Server does not allow request for unadvertised object"):
-		return ErrNotFound
-	}
-	return nil
-}
-
-// firstComplaint is the first fatal or error line, at most 200 printable bytes.
-func firstComplaint(stderr, token string) string {
-	if token != "" {
-		stderr = strings.ReplaceAll(stderr, token, "[redacted]")
-	}
-	for _, prefix := range []string{"fatal: ", "error: ", ""} {
-		for line := range strings.Lines(stderr) {
-			rest, ok := strings.CutPrefix(strings.TrimSpace(line), prefix)
-			if ok && rest != "" {
-				return printable(rest, 200)
-			}
-		}
-	}
-	return ""
+	return fmt.Errorf("the server answered %d", status)
 }
 
 func printable(s string, limit int) string {

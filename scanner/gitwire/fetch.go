@@ -4,37 +4,41 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"hash/maphash"
 	"strconv"
 
 	"stanch/scanner"
+	"stanch/scanner/gitpack"
 )
 
 const (
-	commitBatch = 8192   // commits whose blobs are fetched together
-	changeBatch = 20_000 // changed paths that are held at once
-	tagDepth    = 8      // tags of tags that are followed
-	shortList   = 256    // commits that are still tried when all are too large
+	commitBatch = 2048      // commits that are fetched with one request
+	changeBatch = 20_000    // changed paths that are held at once
+	maxPaths    = 1_000_000 // changed paths of a push that are looked at
+	tagDepth    = 8         // tags of tags that are followed
+	shortList   = 256       // commits that are still tried when all are too large
 	maxReasons  = 50
+	maxAlone    = 16       // objects that are asked for one by one
+	readCache   = 16 << 20 // bytes of objects that are remembered while a pack is read
 )
-
-// fetchFlags keep git from doing more than it is asked for.
-var fetchFlags = []string{"--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance"}
 
 // fetcher is one call of Fetch.
 type fetcher struct {
 	push    Push
 	limits  Limits
-	session *session
+	remote  *remote
+	scratch scratch
 	each    func(Object) error
 	result  Result
 
 	tipAfter, tipBefore string // commits, tags peeled
-	graph               *graph
-	stores              int
-	seen                map[string]bool // blob id and path that were handed out
-	unsaid              int             // reasons beyond maxReasons
+	seed                maphash.Seed
+	seen                map[uint64]struct{} // blob id and path that were handed out
+	alone               int                 // requests for one object
+	unsaid              int                 // reasons beyond maxReasons
 }
+
+func (f *fetcher) close() { f.scratch.close() }
 
 func (f *fetcher) note(reason string) {
 	if len(f.result.Reasons) >= maxReasons {
@@ -67,6 +71,55 @@ func (f *fetcher) emit(o Object) error {
 		return callbackError{err}
 	}
 	return nil
+}
+
+// objects is a pack that came.
+type objects struct {
+	*gitpack.Repo
+	*gitpack.Reader
+	pack *receiver
+}
+
+func (o *objects) close() {
+	o.Repo.Close()
+	o.pack.close()
+}
+
+// find gives the number of an object that is of the type, or None.
+func (o *objects) find(id string, t gitpack.Type) gitpack.Number {
+	parsed, ok := gitpack.ParseID(id)
+	if !ok {
+		return gitpack.None
+	}
+	n := o.Find(parsed)
+	if n != gitpack.None && o.Type(n) != t {
+		return gitpack.None
+	}
+	return n
+}
+
+// get fetches a pack and makes it readable; nil when the server sent none. The
+// size of what was taken counts against Limits.PackBytes for the whole of Fetch.
+func (f *fetcher) get(ctx context.Context, what string, q request) (*objects, fetched, error) {
+	v := &receiver{scratch: &f.scratch, limit: f.limits.PackBytes - f.remote.received}
+	got, err := f.remote.fetch(ctx, q, v)
+	if err != nil || !got.sent {
+		v.close()
+		if err != nil {
+			err = fmt.Errorf("%s: %w", what, err)
+		}
+		return nil, got, err
+	}
+	f.remote.received += v.size
+	r, err := v.open(ctx, f.remote.hash)
+	if err != nil {
+		v.close()
+		return nil, got, fmt.Errorf("%s: %w", what, err)
+	}
+	if len(r.Problems()) > 0 {
+		f.partial("a pack that the server sent was damaged: objects are missing")
+	}
+	return &objects{r, r.NewReader(readCache, max(4*f.limits.BlobBytes, 64<<20)), v}, got, nil
 }
 
 func (f *fetcher) run(ctx context.Context) error {
@@ -120,7 +173,7 @@ func (f *fetcher) removedSide(ctx context.Context) error {
 			return err
 		}
 	}
-	ids, err := f.onlyIn(ctx, f.tipBefore, f.tipAfter)
+	ids, _, err := f.list(ctx, f.tipBefore, f.tipAfter)
 	if err != nil {
 		return err
 	}
@@ -130,57 +183,65 @@ func (f *fetcher) removedSide(ctx context.Context) error {
 // peel follows annotated tags from *tip to what they name, hands them out, and
 // says what it found: a tree or blob is handed out too.
 func (f *fetcher) peel(ctx context.Context, tip *string, removed bool) (string, error) {
-	st, err := f.nextStore()
+	o, _, err := f.get(ctx, "fetch tag", request{wants: []string{*tip}, depth: 1, filter: "tree:0"})
 	if err != nil {
 		return "", err
 	}
-	err = f.fetchObjects(ctx, st, "fetch tag", "1", *tip)
-	if err != nil {
-		return "", err
+	if o == nil {
+		return "", fmt.Errorf("fetch tag: %w", ErrNotFound)
 	}
-	r, err := f.session.reader(ctx, st)
-	if err != nil {
-		return "", err
-	}
-	defer r.close()
+	defer o.close()
+	want := ""
 	for range tagDepth {
-		var h header
-		var t tag
-		err = r.get([]string{*tip}, false, func(got header, content io.Reader) error {
-			h = got
-			if h.Type != KindTag {
-				return nil
-			}
-			data, err := f.read(h, content)
-			t = parseTag(data)
-			return err
-		})
+		n := o.find(*tip, gitpack.Tag)
+		if n == gitpack.None {
+			return f.peeled(ctx, o, *tip, want, removed)
+		}
+		data, err := f.read(o, n)
 		if err != nil {
 			return "", err
 		}
-		switch {
-		case h.Missing:
-			return "", fmt.Errorf("fetch tag: %w", ErrNotFound)
-		case h.Type == KindBlob:
-			sd := &side{store: st, reader: r, removed: removed, fetched: map[string]bool{}}
-			return h.Type, f.flush(ctx, sd, []change{{New: *tip, Added: true}})
-		case h.Type == "tree":
-			sd := &side{store: st, reader: r, removed: removed, fetched: map[string]bool{}}
-			return h.Type, f.compare(ctx, sd, []string{emptyTree(len(*tip)) + " " + *tip})
-		case h.Type == KindCommit:
-			return h.Type, nil
-		}
+		t := parseTag(data)
 		err = f.emitTag(*tip, t, removed)
 		if err != nil {
 			return "", err
 		}
-		if t.Object == "" {
+		if len(t.Object) != len(*tip) {
 			return "", errors.New("fetch tag: malformed tag object")
 		}
-		*tip = t.Object
+		*tip, want = t.Object, t.Type
 	}
 	f.partial("tag of a tag, more than " + strconv.Itoa(tagDepth) + " deep")
 	return "", nil
+}
+
+// peeled looks at what a tag names; want is what the tag says of it.
+func (f *fetcher) peeled(ctx context.Context, o *objects, id, want string, removed bool) (string, error) {
+	if o.find(id, gitpack.Commit) != gitpack.None {
+		return KindCommit, nil
+	}
+	sd := &side{removed: removed}
+	if o.find(id, gitpack.Blob) != gitpack.None || want == KindBlob {
+		sd.changes = []change{{New: id, Added: true}}
+		err := f.flush(ctx, sd)
+		f.sum(sd)
+		return KindBlob, err
+	}
+	trees, _, err := f.get(ctx, "fetch tag", request{wants: []string{id}, filter: "blob:none"})
+	if err != nil {
+		return "", err
+	}
+	if trees == nil || trees.find(id, gitpack.Tree) == gitpack.None {
+		return "", fmt.Errorf("fetch tag: %w", ErrNotFound)
+	}
+	defer trees.close()
+	sd.objects = trees
+	err = f.compare(ctx, sd, commit{}, id, nil)
+	if err == nil {
+		err = f.flush(ctx, sd)
+	}
+	f.sum(sd)
+	return "tree", err
 }
 
 func (f *fetcher) emitTag(id string, t tag, removed bool) error {
@@ -196,67 +257,14 @@ func (f *fetcher) emitTag(id string, t tag, removed bool) error {
 	return f.emit(Object{Kind: KindTag, ID: id, Data: personText(t.Tagger), Place: place})
 }
 
-// emptyTree is the id of the tree without entries, which every git knows.
-func emptyTree(idLen int) string {
-	if idLen == 64 {
-		return "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321"
-	}
-	return "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-}
-
-func (f *fetcher) nextStore() (*store, error) {
-	f.stores++
-	return f.session.newStore("store"+strconv.Itoa(f.stores), len(f.push.After), true)
-}
-
-// fetchObjects fetches commits and trees to a depth.
-func (f *fetcher) fetchObjects(ctx context.Context, st *store, what, depth, tip string) error {
-	args := append([]string{"fetch"}, fetchFlags...)
-	args = append(args, "--filter=blob:none", "--depth="+depth, "origin", tip)
-	_, err := f.session.remote(ctx, st, what, nil, args...)
-	return err
-}
-
-// side hands out the commits ids of one side of the push.
-func (f *fetcher) side(ctx context.Context, tip string, ids []string, removed bool) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	st, err := f.nextStore()
+// read takes in one object up to the limit.
+func (f *fetcher) read(o *objects, n gitpack.Number) ([]byte, error) {
+	t, size, data, err := o.Head(n, f.limits.BlobBytes)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("read objects: %w", err)
 	}
-	// Every new commit is at most len(ids) steps from the tip, its parents one more.
-	err = f.fetchObjects(ctx, st, "fetch push", strconv.Itoa(len(ids)+1), tip)
-	if errors.Is(err, ErrTooLarge) && len(ids) > shortList {
-		f.partial(fmt.Sprintf("size limit reached: only the newest %d of %d commits were looked at", shortList, len(ids)))
-		ids = ids[len(ids)-shortList:]
-		err = f.fetchObjects(ctx, st, "fetch push", strconv.Itoa(len(ids)+1), tip)
+	if int64(len(data)) < size {
+		f.partial(fmt.Sprintf("%s %s is larger than the limit: its first %d bytes of %d were taken", t, o.ID(n), len(data), size))
 	}
-	if errors.Is(err, ErrTooLarge) {
-		f.partial("size limit reached before any commit was read")
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	sd := &side{store: st, removed: removed, fetched: map[string]bool{}}
-	sd.reader, err = f.session.reader(ctx, st)
-	if err != nil {
-		return err
-	}
-	defer func() { sd.reader.close() }()
-	for start := 0; start < len(ids); start += commitBatch {
-		err = f.batch(ctx, sd, ids[start:min(start+commitBatch, len(ids))])
-		if err != nil {
-			return err
-		}
-	}
-	if sd.absent > 0 {
-		f.partial(fmt.Sprintf("%d objects were not on the server", sd.absent))
-	}
-	if len(sd.skipped) > 0 {
-		f.partial(fmt.Sprintf("size limit reached: %d blobs were not fetched", len(sd.skipped)))
-	}
-	return nil
+	return data, nil
 }

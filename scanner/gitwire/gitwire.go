@@ -11,29 +11,39 @@
 // A forced push has a removed side, which stays readable on the server for
 // anyone who knows the id: it is fetched too while the server still gives it.
 //
-// Memory is bounded by [Limits] (one blob and its old sides at a time), disk by
-// Limits.PackBytes, time by Limits.Timeout. Nothing is kept: the temporary
-// store is deleted before Fetch returns, and [Sweep] deletes what a crash left.
+// Memory is bounded by [Limits] (one blob and its old sides at a time, packs of
+// 8 MiB, and about 50 bytes for each object of a larger one), disk by
+// Limits.PackBytes, time by Limits.Timeout. Larger packs are kept in a file while
+// they are read; nothing else touches the disk. The file is deleted before Fetch
+// returns, and [Sweep] deletes what a crash left.
+//
+// # How it asks
+//
+// It speaks version 2 of Git's protocol over HTTP itself and runs no program. An
+// ordinary push takes two requests: the listed commits by their ids, with depth 2
+// and without blobs, which gives exactly those commits, their parents and the
+// trees of both; then the blobs that differ and those that they replace. A push
+// that lists no commits, or too many, takes one request more, for the commits that
+// the tip has and the tip before has not. The capabilities of the server are not
+// asked for: a server that knows no filters says so and is asked without.
 //
 // # What it never does
 //
-// It never checks anything out, and runs no hook, filter, submodule, file
-// system monitor, credential helper or pager: git works in a bare store that
-// this package writes itself, with an emptied environment and no configuration
-// but ours. It follows no redirect, since git would send our token along. No
-// byte of the repository or of the payload reaches a command line: ids are
-// checked as hexadecimal first, the URL and the token travel in the environment.
+// It never checks anything out, runs no program, reads no configuration, and
+// follows no redirect, since that would send our token along. The token is in
+// the header of requests alone. It goes by no proxy.
 //
-// Objects are not checked by git's fsck: its complaints (odd modes, zero-padded
-// trees, missing e-mail addresses) concern a checkout, which never happens, and
-// a refusal would give a leak a place to hide. Pack and object hashes are
-// verified by git index-pack all the same, and the parsers here take any bytes.
+// What comes is hostile: lengths are checked before they are believed, a pack's
+// checksum is verified, ids are computed from the objects' bytes, and what is
+// malformed in a commit, tag or tree is skipped or taken as text, never refused,
+// since a refusal would give a leak a place to hide.
 package gitwire
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/url"
 	"slices"
 	"strings"
@@ -147,12 +157,11 @@ func Fetch(ctx context.Context, p Push, l Limits, each func(Object) error) (Resu
 	l = l.withDefaults()
 	ctx, cancel := context.WithTimeoutCause(ctx, l.Timeout, ErrTimeout)
 	defer cancel()
-	s, err := newSession(p.URL, p.Token, l)
-	if err != nil {
-		return Result{}, err
+	f := &fetcher{
+		push: p, limits: l, remote: newRemote(p.URL, p.Token, len(p.After)/2), scratch: scratch{parent: l.TempDir}, each: each,
+		seed: maphash.MakeSeed(), seen: map[uint64]struct{}{},
 	}
-	defer s.close()
-	f := &fetcher{push: p, limits: l, session: s, each: each, seen: map[string]bool{}}
+	defer f.close()
 	err = f.run(ctx)
 	return f.finish(ctx, err)
 }

@@ -3,9 +3,11 @@ package gitwire
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +15,7 @@ import (
 
 	"stanch/internal/lab/github"
 	"stanch/internal/secret"
+	"stanch/scanner/gitpack"
 )
 
 func wantList(t *testing.T, what string, list []string, want ...string) {
@@ -424,7 +427,8 @@ func TestSweep(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.MkdirAll(dir+"/"+storePrefix+"dead/objects", 0o700))
 	must(t, os.MkdirAll(dir+"/other", 0o700))
-	live, err := newSession("https://h/a.git", secret.Value{}, Limits{TempDir: dir})
+	live := scratch{parent: dir}
+	_, err := live.dir()
 	must(t, err)
 	n, err := Sweep(dir)
 	if err != nil || n != 1 {
@@ -439,29 +443,84 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-func TestMirror(t *testing.T) {
+func TestClone(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.commit("a", "1")
-	f.git("tag", "v1")
+	f.git("tag", "-a", "-m", "m", "v1")
 	f.push("main", "main:other", "v1")
 	temp := t.TempDir()
-	dir, cleanup, err := Mirror(context.Background(), Remote{URL: f.repo.CloneURL}, Limits{TempDir: temp})
+	m, err := Clone(context.Background(), Remote{URL: f.repo.CloneURL}, Limits{TempDir: temp}, nil)
 	must(t, err)
-	refs := f.gitIn(dir, "", "for-each-ref", "--format=%(refname)")
+	if m.Refs != 3 || m.Objects != 4 || len(m.Reasons) != 0 {
+		t.Errorf("mirror: %+v", m)
+	}
+	r, err := gitpack.Open(m.Dir)
+	must(t, err)
+	id, _ := gitpack.ParseID(f.git("rev-parse", "main:a"))
+	_, data, err := r.Object(id)
+	if err != nil || string(data) != "1" || r.Len() != m.Objects || len(r.Problems()) != 0 {
+		t.Errorf("blob %q: %v, %d objects, %v", data, err, r.Len(), r.Problems())
+	}
+	r.Close()
+	// Git agrees with what was written.
+	f.gitIn(m.Dir, "", "index-pack", filepath.Join(m.Dir, "objects", "pack", "pack-received.pack"))
+	refs := f.gitIn(m.Dir, "", "for-each-ref", "--format=%(refname)")
 	if refs != "refs/heads/main\nrefs/heads/other\nrefs/tags/v1" {
 		t.Errorf("refs: %q", refs)
 	}
-	if f.gitIn(dir, "", "show", "main:a") != "1" {
-		t.Error("blob is missing")
-	}
-	cleanup()
+	m.Close()
 	left, _ := os.ReadDir(temp)
 	if len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	_, _, err = Mirror(context.Background(), Remote{URL: f.repo.CloneURL}, Limits{TempDir: temp, PackBytes: 100})
-	if !errors.Is(err, ErrTooLarge) {
-		t.Errorf("limit: %v", err)
+	for _, l := range []Limits{{TempDir: temp, PackBytes: 100}} {
+		_, err = Clone(context.Background(), Remote{URL: f.repo.CloneURL}, l, nil)
+		if !errors.Is(err, ErrTooLarge) {
+			t.Errorf("limit: %v", err)
+		}
+	}
+	left, _ = os.ReadDir(temp)
+	if len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	empty, err := f.lab.CreateRepo("mona", "empty", false)
+	must(t, err)
+	m, err = Clone(context.Background(), Remote{URL: empty.CloneURL}, Limits{TempDir: temp}, nil)
+	must(t, err)
+	if m.Refs != 0 {
+		t.Errorf("mirror: %+v", m)
+	}
+	m.Close()
+}
+
+// TestOrdinaryPushTakesTwoRequests counts what a push costs.
+func TestOrdinaryPushTakesTwoRequests(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.commit("a", "1")
+	f.push("main")
+	f.commit("a", "2")
+	f.commit("b", "3")
+	p := f.push1("main")
+	w := &fetcher{push: p, limits: Limits{TempDir: t.TempDir()}.withDefaults(), remote: newRemote(p.URL, p.Token, 20),
+		each: func(Object) error { return nil }, seen: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
+	must(t, w.run(context.Background()))
+	if w.remote.requests != 2 || w.result.Blobs != 2 {
+		t.Errorf("%d requests, result %+v", w.remote.requests, w.result)
+	}
+}
+
+func TestListedCommitThatIsGone(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.commit("a", "1")
+	f.commit("b", "2")
+	p := f.push1("main")
+	p.Commits = append([]string{strings.Repeat("1", 40)}, p.Commits...)
+	g := f.fetch(p, Limits{})
+	wantList(t, "blobs", g.blobs(), "a=1", "b=2")
+	if !slices.Equal(g.result.Reasons, []string{"1 objects were not on the server"}) {
+		t.Errorf("result: %+v", g.result)
 	}
 }

@@ -1,13 +1,9 @@
 package gitwire
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"errors"
-	"io"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,64 +14,7 @@ const (
 	idA = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	idB = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 	idC = "cccccccccccccccccccccccccccccccccccccccc"
-	id0 = "0000000000000000000000000000000000000000"
 )
-
-func TestReadRaw(t *testing.T) {
-	for name, c := range map[string]struct {
-		in   string
-		want []change
-		bad  bool
-	}{
-		"nothing":   {in: ""},
-		"added":     {in: idA + "\x00:000000 100644 " + id0 + " " + idB + " A\x00p\nq\x00", want: []change{{Commit: idA, Path: "p\nq", New: idB, Added: true}}},
-		"modified":  {in: idA + "\x00:100644 100755 " + idB + " " + idC + " M\x00:p\x00", want: []change{{Commit: idA, Path: ":p", New: idC, Olds: []string{idB}}}},
-		"deleted":   {in: idA + "\x00:100644 000000 " + idB + " " + id0 + " D\x00p\x00", want: []change{{Commit: idA, Path: "p", Olds: []string{idB}}}},
-		"merge":     {in: idA + "\x00::100644 100644 100644 " + idB + " " + idB + " " + idC + " MM\x00p\x00", want: []change{{Commit: idA, Path: "p", New: idC, Olds: []string{idB}}}},
-		"submodule": {in: idA + "\x00:000000 160000 " + id0 + " " + idB + " A\x00p\x00", want: []change{{Commit: idA, Path: "p", Added: true}}},
-		"two trees": {in: idB + " " + idA + "\n:000000 100644 " + id0 + " " + idC + " A\x00p\x00", want: []change{{Commit: idA, Path: "p", New: idC, Added: true}}},
-		"cut off":   {in: idA + "\x00:000000 100644 " + id0 + " " + idB + " A\x00p", bad: true},
-		"no header": {in: ":000000 100644 " + id0 + " " + idB + " A\x00p\x00", bad: true},
-		"short id":  {in: idA + "\x00:000000 100644 00 " + idB + " A\x00p\x00", bad: true},
-		"no path":   {in: idA + "\x00:000000 100644 " + id0 + " " + idB + " A\x00", bad: true},
-		"not an id": {in: "--option\x00", bad: true},
-		"fields":    {in: idA + "\x00::000000 100644 " + id0 + " " + idB + " A\x00p\x00", bad: true},
-	} {
-		var got []change
-		err := readRaw(bufio.NewReader(strings.NewReader(c.in)), func(c change) error {
-			got = append(got, c)
-			return nil
-		})
-		if (err != nil) != c.bad {
-			t.Errorf("%s: %v", name, err)
-		}
-		same := slices.EqualFunc(got, c.want, func(a, b change) bool {
-			return a.Commit == b.Commit && a.Path == b.Path && a.New == b.New && a.Added == b.Added && slices.Equal(a.Olds, b.Olds)
-		})
-		if !c.bad && !same {
-			t.Errorf("%s: %+v", name, got)
-		}
-	}
-}
-
-func TestReadHeader(t *testing.T) {
-	for in, want := range map[string]header{
-		idA + " blob 12\n":             {ID: idA, Type: "blob", Size: 12},
-		idA + " missing\n":             {ID: idA, Missing: true},
-		idA + " blob -1\n":             {},
-		idA + " blob 1 2\n":            {},
-		idA + " ambiguous\n":           {},
-		idA + " weird 1\n":             {},
-		"x missing\n":                  {},
-		idA + " blob 1":                {},
-		strings.Repeat("a", 5000) + "": {},
-	} {
-		got, err := readHeader(bufio.NewReader(strings.NewReader(in)))
-		if got != want || (err == nil) != (want.ID != "") {
-			t.Errorf("%q: %+v, %v", in, got, err)
-		}
-	}
-}
 
 func TestParseCommit(t *testing.T) {
 	c := parseCommit([]byte("tree " + idA + "\nparent " + idB + "\nparent " + idC + "\n" +
@@ -124,59 +63,6 @@ func TestParseTag(t *testing.T) {
 	if g.Object != idA || g.Type != "commit" || g.Tagger.Email != "t@x" || g.Tagged.Unix() != 5 || string(g.Message) != "hello\n" {
 		t.Errorf("tag: %+v", g)
 	}
-}
-
-func TestErrorsAreTold(t *testing.T) {
-	for text, want := range map[string]error{
-		"fatal: unable to access 'https://h/': The requested URL returned error: 403":    ErrRefused,
-		"fatal: Authentication failed for 'https://h/'":                                  ErrRefused,
-		"remote: Repository not found.\nfatal: repository 'https://h/' not found":        ErrNotFound,
-		"fatal: remote error: upload-pack: not our ref " + idA:                           ErrNotFound,
-		"fatal: unable to access 'https://h/': The requested URL returned error: 301":    ErrMoved,
-		"fatal: unable to access 'https://h/': Could not resolve host: h":                nil,
-		"fatal: unable to access 'https://h/': The requested URL returned error: 503":    nil,
-		"fatal: could not read Username for 'https://h': terminal prompts have been off": ErrRefused,
-	} {
-		err := gitFailure("fetch push", text, "", errors.New("exit status 128"))
-		for _, sentinel := range []error{ErrRefused, ErrNotFound, ErrMoved, ErrTooLarge, ErrTimeout} {
-			if errors.Is(err, sentinel) != (sentinel == want) {
-				t.Errorf("%q: %v", text, err)
-			}
-		}
-	}
-}
-
-func FuzzReadRaw(f *testing.F) {
-	f.Add([]byte(idA + "\x00:000000 100644 " + id0 + " " + idB + " A\x00p\x00"))
-	f.Add([]byte(idA + "\x00::100644 100644 100644 " + idB + " " + idB + " " + idC + " MM\x00p\x00"))
-	f.Add([]byte(idB + " " + idA + "\n:000000 100644 " + id0 + " " + idC + " A\x00p\x00"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		_ = readRaw(bufio.NewReader(bytes.NewReader(data)), func(c change) error {
-			if !isID(c.Commit) || c.New != "" && !isID(c.New) || c.Path == "" || strings.ContainsRune(c.Path, 0) {
-				t.Errorf("change: %+v", c)
-			}
-			for _, o := range c.Olds {
-				if !isID(o) || isZero(o) {
-					t.Errorf("old: %q", o)
-				}
-			}
-			return nil
-		})
-	})
-}
-
-func FuzzBatch(f *testing.F) {
-	f.Add([]byte(idA+" blob 3\nabc\n"+idB+" missing\n"), 2)
-	f.Fuzz(func(t *testing.T, data []byte, n int) {
-		r := &reader{out: bufio.NewReader(bytes.NewReader(data)), cancel: func() {}}
-		_ = r.answers(max(0, min(n, 10)), false, func(h header, content io.Reader) error {
-			got, _ := io.ReadAll(io.LimitReader(content, 1<<20))
-			if int64(len(got)) > h.Size || !isID(h.ID) {
-				t.Errorf("%+v: %d bytes", h, len(got))
-			}
-			return nil
-		})
-	})
 }
 
 func FuzzParseObject(f *testing.F) {

@@ -1,226 +1,244 @@
 package gitwire
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"strings"
+	"hash/maphash"
 
 	"stanch/scanner"
+	"stanch/scanner/gitpack"
 )
 
-// side is what is being handed out: the commits of one tip in one store.
+// side is what is being handed out: the commits of one tip.
 type side struct {
-	store   *store
-	reader  *reader
+	tip     string
 	removed bool
-	metas   map[string]commit // of the batch, without messages
-	fetched map[string]bool   // blobs that were asked for
-	absent  int               // objects that the server did not send
-	skipped map[string]bool   // blobs left out by the size limit
-	tries   int               // fetches that hit the size limit
+	objects *objects // commits and trees of the batch
+	changes []change // not handed out yet
+	paths   int      // changes so far
+	full    bool     // maxPaths was reached
+	absent  int      // objects that the server did not send
+	skipped map[string]bool
+	tries   int // fetches that hit the size limit
 }
 
-// batch hands out some commits: their messages and people, then their blobs.
-func (f *fetcher) batch(ctx context.Context, sd *side, ids []string) error {
-	sd.metas = make(map[string]commit, len(ids))
-	var known, parents []string
-	asked := map[string]bool{}
-	err := sd.reader.get(ids, false, func(h header, content io.Reader) error {
-		if h.Missing || h.Type != KindCommit {
-			sd.absent++
+// side hands out the commits ids of one side of the push.
+func (f *fetcher) side(ctx context.Context, tip string, ids []string, removed bool) error {
+	sd := &side{tip: tip, removed: removed}
+	defer f.sum(sd)
+	for start := 0; start < len(ids); start += commitBatch {
+		batch := ids[start:min(start+commitBatch, len(ids))]
+		err := f.batch(ctx, sd, batch, len(ids)-start)
+		if errors.Is(err, ErrTooLarge) && context.Cause(ctx) == nil && len(ids)-start > shortList {
+			f.partial(fmt.Sprintf("size limit reached: only the newest %d of %d commits were looked at", shortList, len(ids)-start))
+			err = f.batch(ctx, sd, ids[len(ids)-shortList:], shortList)
+			start = len(ids)
+		}
+		if errors.Is(err, ErrTooLarge) && context.Cause(ctx) == nil {
+			f.partial(fmt.Sprintf("size limit reached: %d commits were not looked at", min(len(ids)-start, shortList)))
 			return nil
 		}
-		data, err := f.read(h, content)
 		if err != nil {
 			return err
 		}
-		c := parseCommit(data)
-		c.ID = h.ID
-		err = f.emitCommit(c, sd.removed)
-		c.Message, c.Headers = nil, nil
-		sd.metas[h.ID] = c
-		known = append(known, h.ID)
-		for _, p := range c.Parents {
-			if !asked[p] {
-				asked[p] = true
-				parents = append(parents, p)
-			}
-		}
-		return err
-	})
-	if err != nil {
-		return err
 	}
-	here := map[string]bool{}
-	err = sd.reader.get(parents, true, func(h header, _ io.Reader) error {
-		here[h.ID] = h.Type == KindCommit
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return f.compare(ctx, sd, f.comparisons(sd, known, here))
+	return nil
 }
 
-// comparisons are the lines for git diff-tree: a commit stands for itself and
-// its parents; where parents are absent, it is compared with those that are not.
-func (f *fetcher) comparisons(sd *side, ids []string, here map[string]bool) []string {
-	lines := make([]string, 0, len(ids))
+// sum says what of a side is missing.
+func (f *fetcher) sum(sd *side) {
+	if sd.absent > 0 {
+		f.partial(fmt.Sprintf("%d objects were not on the server", sd.absent))
+	}
+	if len(sd.skipped) > 0 {
+		f.partial(fmt.Sprintf("size limit reached: %d blobs were not fetched", len(sd.skipped)))
+	}
+}
+
+// batch hands out some commits: their messages and people, then their blobs. The
+// tip is within depth commits of them.
+func (f *fetcher) batch(ctx context.Context, sd *side, ids []string, depth int) error {
+	// Each commit and its parents, with their trees, whatever lies between them.
+	q := request{wants: ids, depth: 2, filter: "blob:none"}
+	o, _, err := f.get(ctx, "fetch push", q)
+	if errors.Is(err, ErrNotFound) && (len(ids) > 1 || ids[0] != sd.tip) {
+		// One of the listed commits is not there: take those that the tip has.
+		q.wants, q.depth = []string{sd.tip}, depth+1
+		o, _, err = f.get(ctx, "fetch push", q)
+	}
+	if err != nil {
+		return err
+	}
+	if o == nil {
+		return fmt.Errorf("fetch push: %w", ErrNotFound)
+	}
+	defer o.close()
+	sd.objects = o
+	commits := make([]commit, 0, len(ids))
 	for _, id := range ids {
-		c := sd.metas[id]
-		present := make([]string, 0, len(c.Parents))
-		for _, p := range c.Parents {
-			if here[p] {
-				present = append(present, p)
+		c, ok, err := f.commit(o, id)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			sd.absent++
+			continue
+		}
+		err = f.emitCommit(c, sd.removed)
+		if err != nil {
+			return err
+		}
+		c.Message, c.Headers = nil, nil
+		commits = append(commits, c)
+	}
+	for _, c := range commits {
+		err := f.changed(ctx, sd, c)
+		if err != nil {
+			return err
+		}
+		if len(sd.changes) >= changeBatch {
+			err = f.flush(ctx, sd)
+			if err != nil {
+				return err
 			}
 		}
-		switch {
-		case len(present) == len(c.Parents):
-			lines = append(lines, id)
-		case len(present) > 0:
-			f.note("a parent commit was not on the server: all that differs from the others counts as new")
-			// git reads at most 999 bytes of a line
-			lines = append(lines, id+" "+strings.Join(present[:min(len(present), 10)], " "))
-		case c.Tree != "":
-			f.note("a parent commit was not on the server: its whole tree counts as new")
-			sd.metas[c.Tree] = c
-			lines = append(lines, emptyTree(len(id))+" "+c.Tree)
-		}
 	}
-	return lines
+	return f.flush(ctx, sd)
 }
 
-// compare runs git diff-tree on the lines and hands out what changed.
-func (f *fetcher) compare(ctx context.Context, sd *side, lines []string) error {
-	var pending []change
-	read := func(r *bufio.Reader) error {
-		err := readRaw(r, func(c change) error {
-			pending = append(pending, c)
-			if len(pending) < changeBatch {
-				return nil
-			}
-			err := f.flush(ctx, sd, pending)
-			pending = pending[:0]
-			return err
-		})
-		return err
+func (f *fetcher) commit(o *objects, id string) (commit, bool, error) {
+	n := o.find(id, gitpack.Commit)
+	if n == gitpack.None {
+		return commit{}, false, nil
 	}
-	stdin := strings.NewReader(strings.Join(lines, "\n") + "\n")
-	err := f.session.stream(ctx, sd.store, "compare commits", stdin, read,
-		"diff-tree", "--stdin", "-r", "-c", "--root", "--raw", "-z", "--no-abbrev", "--no-renames")
+	data, err := f.read(o, n)
 	if err != nil {
-		return err
+		return commit{}, false, err
 	}
-	return f.flush(ctx, sd, pending)
+	c := parseCommit(data)
+	c.ID = id
+	return c, true, nil
+}
+
+// changed finds what a commit changed against its parents. Where parents are
+// absent, it is compared with those that are not.
+func (f *fetcher) changed(ctx context.Context, sd *side, c commit) error {
+	if c.Tree == "" {
+		return nil
+	}
+	var olds []string
+	for _, id := range c.Parents {
+		p, ok, err := f.commit(sd.objects, id)
+		if err != nil {
+			return err
+		}
+		if ok && p.Tree != "" {
+			olds = append(olds, p.Tree)
+		}
+	}
+	switch {
+	case len(olds) == len(c.Parents):
+	case len(olds) > 0:
+		f.note("a parent commit was not on the server: all that differs from the others counts as new")
+	default:
+		f.note("a parent commit was not on the server: its whole tree counts as new")
+	}
+	return f.compare(ctx, sd, c, c.Tree, olds)
 }
 
 // flush fetches the blobs of the changes and hands them out.
-func (f *fetcher) flush(ctx context.Context, sd *side, changes []change) error {
+func (f *fetcher) flush(ctx context.Context, sd *side) error {
 	moved := map[string]bool{} // commit and blob whose path was deleted
-	for _, c := range changes {
+	for _, c := range sd.changes {
 		if c.New == "" {
 			for _, old := range c.Olds {
-				moved[c.Commit+old] = true
+				moved[c.Commit.ID+old] = true
 			}
 		}
 	}
 	var wanted []change
-	var missing, reads []string
-	for _, c := range changes {
-		key := c.New + "\x00" + c.Path
-		if c.New == "" || f.seen[key] {
+	var ids []string
+	asked := map[string]bool{}
+	for _, c := range sd.changes {
+		if c.New == "" || f.known(c) {
 			continue
 		}
-		f.seen[key] = true
-		if moved[c.Commit+c.New] {
+		if moved[c.Commit.ID+c.New] {
 			c.Olds = []string{c.New}
 		}
 		wanted = append(wanted, c)
 		for _, id := range append([]string{c.New}, c.Olds...) {
-			reads = append(reads, id)
-			if !sd.fetched[id] {
-				sd.fetched[id] = true
-				missing = append(missing, id)
+			if !asked[id] {
+				asked[id] = true
+				ids = append(ids, id)
 			}
 		}
 	}
-	if len(wanted) == 0 {
-		return nil
-	}
-	err := f.fetchBlobs(ctx, sd, missing)
+	sd.changes = sd.changes[:0]
+	return f.blobs(ctx, sd, wanted, ids)
+}
+
+// known reports whether a blob was handed out at this path before, and
+// remembers it.
+func (f *fetcher) known(c change) bool {
+	var h maphash.Hash
+	h.SetSeed(f.seed)
+	_, _ = h.WriteString(c.New)
+	_, _ = h.WriteString(c.Path)
+	key := h.Sum64()
+	_, ok := f.seen[key]
+	f.seen[key] = struct{}{}
+	return ok
+}
+
+// blobs fetches the blobs ids in one go and hands out the changes. When that is
+// too large it tries the halves, so that one huge blob does not hide the others.
+func (f *fetcher) blobs(ctx context.Context, sd *side, changes []change, ids []string) error {
+	packs, err := f.blobPacks(ctx, sd, nil, ids)
+	defer func() {
+		for _, p := range packs {
+			p.close()
+		}
+	}()
 	if err != nil {
 		return err
 	}
-	return f.handOut(sd, wanted, reads)
+	for _, c := range changes {
+		err := f.handOut(ctx, sd, packs, c)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// handOut reads the blobs of the changes in order; reads is the new blob of
-// each, then its old ones.
-func (f *fetcher) handOut(sd *side, changes []change, reads []string) error {
-	at, part := 0, 0
-	var data, old []byte
-	err := sd.reader.get(reads, false, func(h header, content io.Reader) error {
-		c := changes[at]
-		switch {
-		case h.Missing && sd.skipped[h.ID]:
-		case h.Missing && part == 0:
-			sd.absent++
-		case h.Missing || h.Type != KindBlob:
-			f.note("an earlier version of a blob was not on the server: all of the blob counts as new")
-		default:
-			got, err := f.read(h, content)
-			if err != nil {
-				return err
-			}
-			if part == 0 {
-				data = got
-			} else {
-				old = append(append(old, got...), '\n')
-			}
-		}
-		part++
-		if part <= len(c.Olds) {
-			return nil
-		}
-		at, part = at+1, 0
-		err := f.emitBlob(sd, c, data, bytes.TrimSuffix(old, []byte("\n")))
-		data, old = nil, nil
-		return err
-	})
-	return err
-}
-
-// fetchBlobs fetches ids in one go. When that is too large it tries the halves,
-// so that one huge blob does not hide the others.
-func (f *fetcher) fetchBlobs(ctx context.Context, sd *side, ids []string) error {
+func (f *fetcher) blobPacks(ctx context.Context, sd *side, packs []*objects, ids []string) ([]*objects, error) {
 	if len(ids) == 0 {
-		return nil
+		return packs, nil
 	}
 	if sd.tries >= 12 {
 		sd.skip(ids)
-		return nil
+		return packs, nil
 	}
-	args := append([]string{"fetch"}, fetchFlags...)
-	args = append(args, "--filter=blob:none", "--stdin", "origin")
-	stdin := strings.NewReader(strings.Join(ids, "\n") + "\n")
-	_, err := f.session.remote(ctx, sd.store, "fetch blobs", stdin, args...)
+	o, _, err := f.get(ctx, "fetch blobs", request{wants: ids, filter: "blob:none"})
+	if err == nil && o != nil {
+		packs = append(packs, o)
+	}
 	if err == nil || !errors.Is(err, ErrTooLarge) || context.Cause(ctx) != nil {
-		return err
+		return packs, err
 	}
 	sd.tries++
 	if len(ids) == 1 {
 		sd.skip(ids)
-		return nil
+		return packs, nil
 	}
-	err = f.fetchBlobs(ctx, sd, ids[:len(ids)/2])
+	packs, err = f.blobPacks(ctx, sd, packs, ids[:len(ids)/2])
 	if err != nil {
-		return err
+		return packs, err
 	}
-	return f.fetchBlobs(ctx, sd, ids[len(ids)/2:])
+	return f.blobPacks(ctx, sd, packs, ids[len(ids)/2:])
 }
 
 func (sd *side) skip(ids []string) {
@@ -232,26 +250,69 @@ func (sd *side) skip(ids []string) {
 	}
 }
 
-// read takes in one object up to the limit.
-func (f *fetcher) read(h header, content io.Reader) ([]byte, error) {
-	n := h.Size
-	if n > f.limits.BlobBytes {
-		n = f.limits.BlobBytes
-		f.partial(fmt.Sprintf("%s %s is larger than the limit: its first %d bytes of %d were taken", h.Type, h.ID, n, h.Size))
-	}
-	data := make([]byte, n)
-	_, err := io.ReadFull(content, data)
+// handOut reads the blobs of one change.
+func (f *fetcher) handOut(ctx context.Context, sd *side, packs []*objects, c change) error {
+	data, ok, err := f.blob(ctx, packs, c.New)
 	if err != nil {
-		return nil, fmt.Errorf("read objects: %w", err)
+		return err
 	}
-	return data, nil
+	if !ok {
+		if !sd.skipped[c.New] {
+			sd.absent++
+		}
+		return nil
+	}
+	var old []byte
+	for _, id := range c.Olds {
+		got, ok, err := f.blob(ctx, packs, id)
+		if err != nil {
+			return err
+		}
+		if ok {
+			old = append(append(old, got...), '\n')
+		} else if !sd.skipped[id] {
+			f.note("an earlier version of a blob was not on the server: all of the blob counts as new")
+		}
+	}
+	return f.emitBlob(sd, c, data, bytes.TrimSuffix(old, []byte("\n")))
+}
+
+// blob reads a blob up to the limit. One that is a delta of something too large
+// is fetched once more alone, when the server cannot send it as a delta.
+func (f *fetcher) blob(ctx context.Context, packs []*objects, id string) ([]byte, bool, error) {
+	for _, o := range packs {
+		n := o.find(id, gitpack.Blob)
+		if n == gitpack.None {
+			continue
+		}
+		data, err := f.read(o, n)
+		if err == nil {
+			return data, true, nil
+		}
+		break
+	}
+	if len(packs) == 0 || f.alone >= maxAlone {
+		return nil, false, nil
+	}
+	f.alone++
+	o, _, err := f.get(ctx, "fetch blob", request{wants: []string{id}, filter: "blob:none"})
+	if errors.Is(err, ErrTooLarge) || errors.Is(err, ErrNotFound) || err == nil && o == nil {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	defer o.close()
+	n := o.find(id, gitpack.Blob)
+	if n == gitpack.None {
+		return nil, false, nil
+	}
+	data, err := f.read(o, n)
+	return data, err == nil, err
 }
 
 func (f *fetcher) emitBlob(sd *side, c change, data, old []byte) error {
-	if data == nil {
-		return nil
-	}
-	place := placeOf(sd.metas[c.Commit], sd.removed)
+	place := placeOf(c.Commit, sd.removed)
 	place.Path = c.Path
 	if c.Added && c.Path != "" {
 		place.Object = PlacePath

@@ -82,12 +82,17 @@ const tagUnreachable = "unreachable"
 // When ctx is done the result so far is partial and the error is ctx's. A
 // repository that cannot be read at all is an error.
 func Scan(ctx context.Context, gitDir string, o Options, emit func(scanner.Finding)) (Result, error) {
-	start := time.Now()
 	repo, err := gitpack.OpenContext(ctx, gitDir)
 	if err != nil {
 		return Result{Partial: true, Reasons: []string{"the repository could not be opened"}}, err
 	}
 	defer repo.Close()
+	return ScanRepo(ctx, repo, o, emit)
+}
+
+// ScanRepo is [Scan] for a repository that is open already.
+func ScanRepo(ctx context.Context, repo *gitpack.Repo, o Options, emit func(scanner.Finding)) (Result, error) {
+	start := time.Now()
 	s := &scan{
 		repo: repo, o: o, out: emit, start: start, limit: o.MaxBlobBytes, paths: newPaths(),
 		facts: make([]fact, repo.Len()), found: map[gitpack.Number]*scanner.Scanned{},
@@ -98,7 +103,7 @@ func Scan(ctx context.Context, gitDir string, o Options, emit func(scanner.Findi
 	}
 	s.changesLeft.Store(mostChanges)
 	stop := s.tell()
-	err = s.all(ctx)
+	err := s.all(ctx)
 	stop()
 	if err != nil && ctx.Err() == nil {
 		return Result{Partial: true, Reasons: []string{"the refs could not be read"}}, err

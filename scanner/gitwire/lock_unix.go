@@ -4,16 +4,8 @@ package gitwire
 
 import (
 	"os"
-	"os/exec"
 	"syscall"
 )
-
-// ownGroup puts the command in a process group of its own and makes its
-// cancellation kill the group: git's helpers must not outlive it.
-func ownGroup(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-}
 
 // lockDir takes the exclusive lock of a directory, or fails when another open
 // file has it. The kernel drops it when the process dies.
