@@ -28,6 +28,7 @@ type Options struct {
 	DecodeDepth  int           // passes of decoding (base64, hex, percent, unicode); 0 means 5, negative none
 	HonourAllow  bool          // honour "gitleaks:allow" comments; off, since the leaker writes them
 	Matcher      match.Matcher // replaces the built-in matcher; ExtraRules and DecodeDepth then mean nothing
+	GitleaksOnly bool          // gitleaks' default rules and ExtraRules alone, or Matcher alone: no rules of ours, no parsing of known forms
 }
 
 // Unit is what is looked at in one go: a blob, a commit message, an author's
@@ -41,7 +42,8 @@ type Unit struct {
 // used concurrently.
 type Engine struct {
 	matcher match.Matcher
-	rules   *match.Gitleaks // the built-in matcher; else nil
+	rules   *match.Gitleaks // the matcher, where it is gitleaks'; else nil
+	plain   bool            // what the matcher finds is all there is
 	maxBlob int64
 	nothing *Scanned // of texts in which nothing was seen
 	binary  *Scanned // of other blobs
@@ -50,15 +52,20 @@ type Engine struct {
 // New compiles the rules, which takes about 0.1 s. The error names the rule
 // that does not compile.
 func New(o Options) (*Engine, error) {
-	e := &Engine{matcher: o.Matcher, maxBlob: o.MaxBlobBytes}
+	e := &Engine{matcher: o.Matcher, maxBlob: o.MaxBlobBytes, plain: o.GitleaksOnly}
 	if e.maxBlob <= 0 {
 		e.maxBlob = DefaultMaxBlobBytes
 	}
 	e.nothing, e.binary = &Scanned{engine: e}, &Scanned{engine: e, whole: true}
 	if e.matcher != nil {
+		e.rules, _ = e.matcher.(*match.Gitleaks)
 		return e, nil
 	}
-	cfg, err := match.Load(rules.Extra, o.ExtraRules)
+	own := [][]byte{rules.Extra, o.ExtraRules}
+	if e.plain {
+		own = own[1:]
+	}
+	cfg, err := match.Load(own...)
 	if err != nil {
 		return nil, fmt.Errorf("load rules: %w", err)
 	}
@@ -78,13 +85,19 @@ func (e *Engine) Scan(ctx context.Context, u Unit) []Finding {
 	t := readable(u.Data)
 	in := match.Input{Data: t.text, Path: pathOf(u.Place)}
 	found := e.matcher.Match(ctx, in)
-	noted := notesAt(t.text, in.Path)
+	var noted *notes
+	if !e.plain {
+		noted = notesAt(t.text, in.Path)
+	}
 	if len(found) == 0 && noted == nil {
 		return []Finding{}
 	}
-	near := nearKeyIDs(t.text, found)
-	noted = noted.about(t.text, found, near)
-	out := noted.findings(u.Place, near.findings(u.Place, found, t.binary))
+	var beside near
+	if !e.plain {
+		beside = nearKeyIDs(t.text, found)
+		noted = noted.about(t.text, found, beside)
+	}
+	out := noted.findings(u.Place, beside.findings(u.Place, found, t.binary))
 	raw := lineCounter{text: u.Data}
 	for i := range out {
 		assess(&out[i])

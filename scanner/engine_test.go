@@ -311,3 +311,37 @@ func FuzzScan(f *testing.F) {
 		}
 	})
 }
+
+// TestGitleaksOnly leaves out rules of ours and known forms of files, in both
+// ways of scanning.
+func TestGitleaksOnly(t *testing.T) {
+	plain, err := New(Options{GitleaksOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	full, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := "gh" + "p_" + "zQWBu007SOoRi4A9spHcVY5ncnsDkxkJ0mLq"
+	text := []byte("url = postgres://app:q7Rt2zLw9KdVb3@db.internal.net/orders\ntoken = " + token + "\n")
+	place := Place{Path: "config/database.yml"}
+	for name, e := range map[string]*Engine{"plain": plain, "full": full} {
+		for way, found := range map[string][]Finding{
+			"whole": e.Scan(t.Context(), Unit{Data: text, Place: place}), "late": e.ScanBlob(t.Context(), text).At(place),
+		} {
+			var rules []string
+			for _, f := range found {
+				rules = append(rules, f.Rule)
+			}
+			url := slices.ContainsFunc(found, func(f Finding) bool { return f.Secret.Reveal() != token })
+			if !slices.Contains(rules, "github-pat") || url != (name == "full") {
+				t.Errorf("%s, %s: %v", name, way, rules)
+			}
+		}
+	}
+	ranges, ok := plain.ScanBlob(t.Context(), text).Extents()
+	if !ok || !slices.ContainsFunc(ranges, func(r [2]int) bool { return string(text[r[0]:r[1]]) == token }) {
+		t.Errorf("extents %v, %v", ranges, ok)
+	}
+}

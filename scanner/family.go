@@ -52,11 +52,17 @@ func (e *Engine) scanned(ctx context.Context, data []byte, base *Scanned, old []
 	var found *match.Candidates
 	var noted *notes
 	var seen *structured.Seen
-	if isText && base != nil && !base.whole {
+	delta := isText && base != nil && !base.whole
+	if delta {
 		found = e.rules.Delta(ctx, data, base.found, len(old), copies)
-		noted, seen = notesOfDelta(data, base.seen, copies)
 	} else {
 		found = e.rules.Candidates(ctx, t.text)
+	}
+	switch {
+	case e.plain:
+	case delta:
+		noted, seen = notesOfDelta(data, base.seen, copies)
+	default:
 		noted, seen = notesAnywhere(t.text)
 	}
 	switch {
@@ -68,8 +74,27 @@ func (e *Engine) scanned(ctx context.Context, data []byte, base *Scanned, old []
 		return e.nothing
 	}
 	all := found.All()
-	near := nearKeyIDs(data, all)
-	return &Scanned{engine: e, found: found, near: near, notes: noted.about(data, all, near), seen: seen}
+	out := &Scanned{engine: e, found: found, seen: seen}
+	if !e.plain {
+		out.near = nearKeyIDs(data, all)
+		out.notes = noted.about(data, all, out.near)
+	}
+	return out
+}
+
+// Extents are the ranges of bytes in which the rules' matches stand, whatever
+// the path. ok is false where the blob has to be looked at again to tell.
+func (s *Scanned) Extents() (ranges [][2]int, ok bool) {
+	switch {
+	case s == nil:
+		return nil, true
+	case s.data != nil:
+		return nil, false
+	}
+	for _, m := range s.found.All() {
+		ranges = append(ranges, [2]int{m.At.Start, m.At.End})
+	}
+	return ranges, !s.found.Unsettled()
 }
 
 // Empty reports whether the blob holds nothing that is a finding at some path.

@@ -30,6 +30,7 @@ type scanCmd struct {
 	Verify        bool     `help:"Ask the providers whether the credentials are live, as the playbooks say. Exit code 4 when a provider does not answer."`
 	ServiceConfig string   `env:"STANCH_CONFIG" placeholder:"FILE" help:"The service's configuration, for --verify: addresses of providers, enrolled accounts, guards."`
 	Config        string   `placeholder:"FILE" help:"Add the rules and allowlists of a gitleaks TOML file. Files inside what is scanned are never read for configuration."`
+	Rules         string   `enum:"all,gitleaks" default:"all" help:"Which rules: all, or gitleaks (its default rules and those of --config alone, without ours and without the parsing of known file forms)."`
 	ShowSecrets   bool     `help:"Show secrets instead of [redacted]."`
 	All           bool     `help:"Show findings that are hidden by default (placeholders, keys from documentation) with the reason."`
 	ExitZero      bool     `help:"Exit with 0 although there are findings."`
@@ -96,7 +97,7 @@ func (c *scanCmd) Run(rt *runtime) error {
 			return fail(exitUsage, fmt.Errorf("scan %s: %w", format.Inert(p), plain(err)), "name a file, a directory, a Git repository or - for standard input")
 		}
 	}
-	engine, err := scanner.New(scanner.Options{ExtraRules: extra, MaxBlobBytes: c.MaxSize << 20, HonourAllow: c.HonourAllow})
+	engine, err := scanner.New(scanner.Options{ExtraRules: extra, MaxBlobBytes: c.MaxSize << 20, HonourAllow: c.HonourAllow, GitleaksOnly: c.Rules == "gitleaks"})
 	if err != nil {
 		return fail(exitUsage, err, "check the file given with --config: it must be a gitleaks configuration")
 	}

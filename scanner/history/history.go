@@ -92,16 +92,8 @@ func Scan(ctx context.Context, gitDir string, o Options, emit func(scanner.Findi
 
 // ScanRepo is [Scan] for a repository that is open already.
 func ScanRepo(ctx context.Context, repo *gitpack.Repo, o Options, emit func(scanner.Finding)) (Result, error) {
-	start := time.Now()
-	s := &scan{
-		repo: repo, o: o, out: emit, start: start, limit: o.MaxBlobBytes, paths: newPaths(),
-		facts: make([]fact, repo.Len()), found: map[gitpack.Number]*scanner.Scanned{},
-		people: map[string]bool{}, emitted: map[string]bool{}, told: map[string]bool{}, lost: map[string]int{},
-	}
-	if s.limit <= 0 {
-		s.limit = o.Engine.MaxBlobBytes()
-	}
-	s.changesLeft.Store(mostChanges)
+	s := newScan(repo, o)
+	s.out = emit
 	stop := s.tell()
 	err := s.all(ctx)
 	stop()
@@ -109,6 +101,19 @@ func ScanRepo(ctx context.Context, repo *gitpack.Repo, o Options, emit func(scan
 		return Result{Partial: true, Reasons: []string{"the refs could not be read"}}, err
 	}
 	return s.result(ctx), ctx.Err()
+}
+
+func newScan(repo *gitpack.Repo, o Options) *scan {
+	s := &scan{
+		repo: repo, o: o, out: func(scanner.Finding) {}, limit: o.MaxBlobBytes, paths: newPaths(), start: time.Now(),
+		facts: make([]fact, repo.Len()), found: map[gitpack.Number]*scanner.Scanned{},
+		people: map[string]bool{}, emitted: map[string]bool{}, told: map[string]bool{}, lost: map[string]int{},
+	}
+	if s.limit <= 0 {
+		s.limit = o.Engine.MaxBlobBytes()
+	}
+	s.changesLeft.Store(mostChanges)
+	return s
 }
 
 // fact is what is known of an object.
@@ -163,8 +168,8 @@ func (s *scan) lose(why string, n int) {
 	s.lost[why] += n
 }
 
-// all does everything; its error is of the refs.
-func (s *scan) all(ctx context.Context) error {
+// open reads commits and refs; its error is of the refs.
+func (s *scan) open(ctx context.Context) error {
 	for range s.repo.Problems() {
 		s.lose("packs could not be read in full", 1)
 		s.broken.Store(true)
@@ -174,7 +179,12 @@ func (s *scan) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.refs(ctx)
+	return s.refs(ctx)
+}
+
+// all does everything; its error is of the refs.
+func (s *scan) all(ctx context.Context) error {
+	err := s.open(ctx)
 	if err != nil {
 		return err
 	}

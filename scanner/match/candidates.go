@@ -107,6 +107,12 @@ func (c *Candidates) Empty() bool {
 	return c == nil || len(c.matches) == 0 && len(c.words) == 0 && c.data == nil
 }
 
+// Unsettled reports whether there can be matches that [Candidates.All] lacks:
+// those that a path decides, and those that gitleaks itself has to look for.
+func (c *Candidates) Unsettled() bool {
+	return c != nil && (len(c.words) > 0 || c.data != nil)
+}
+
 // All gives the matches, with nothing decided by path. They must not be changed.
 func (c *Candidates) All() []Match {
 	if c == nil {

@@ -10,10 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/zricethezav/gitleaks/v8/cmd/scm"
 	"github.com/zricethezav/gitleaks/v8/sources"
+
+	"stanch/scanner"
+	"stanch/scanner/history"
 )
 
 // What is given to git before and after its verb, so that nothing in a
@@ -40,6 +44,8 @@ var allHistory = []string{"--full-history", "--all", "--diff-filter=tuxdb"}
 // error is a reason for a partial result, and the error where git fails.
 func (s *Scanner) Git(ctx context.Context, h History) (commits int, err error) {
 	args := append([]string{"-C", h.Path}, gitBefore...)
+	var input io.Reader
+	walked := 0
 	switch {
 	case h.Staged || h.Changes:
 		args = append(append(args, "diff", "-U0"), gitAfter...)
@@ -51,11 +57,23 @@ func (s *Scanner) Git(ctx context.Context, h History) (commits int, err error) {
 		args = append(append(append(args, "log", "-p", "-U0"), gitAfter...), h.Options...)
 	default:
 		args = append(append(append(args, "log", "-p", "-U0"), gitAfter...), allHistory...)
+		ids, n, ok := s.suspects(ctx, h.Path)
+		switch {
+		case ctx.Err() != nil:
+			return 0, ctx.Err()
+		case ok && len(ids) == 0:
+			return n, nil
+		case ok:
+			args[slices.Index(args, "--all")] = "--stdin"
+			args = append(args, "--no-walk=unsorted")
+			input, walked = strings.NewReader(strings.Join(ids, "\n")+"\n"), n
+		}
 	}
 	src := Source{Remote: h.Remote, Blob: func(ctx context.Context, commit, path string) (io.ReadCloser, error) {
 		return openBlob(ctx, h.Path, commit, path)
 	}}
 	cmd := command(ctx, args...)
+	cmd.Stdin = input
 	var said complaints
 	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()
@@ -71,6 +89,7 @@ func (s *Scanner) Git(ctx context.Context, h History) (commits int, err error) {
 		_ = cmd.Process.Kill()
 	}
 	waitErr := cmd.Wait()
+	commits = max(commits, walked)
 	switch {
 	case err != nil:
 		return commits, err
@@ -84,6 +103,28 @@ func (s *Scanner) Git(ctx context.Context, h History) (commits int, err error) {
 	}
 	return commits, nil
 }
+
+// suspects are the commits of a whole history that can have something to find,
+// so that git need not write out the patches of all others; commits is how many
+// there are without merges. ok is false where that cannot be told.
+func (s *Scanner) suspects(ctx context.Context, path string) (ids []string, commits int, ok bool) {
+	if s.ArchiveDepth > 0 || s.MaxMegabytes > 0 {
+		return nil, 0, false // what is in an archive, or too large, is told by the patch alone
+	}
+	engine, err := scanner.New(scanner.Options{Matcher: s.Matcher, GitleaksOnly: true, MaxBlobBytes: largestBlob})
+	if err != nil {
+		return nil, 0, false
+	}
+	dir, ok := history.GitDir(path)
+	if !ok {
+		return nil, 0, false
+	}
+	ids, commits, ok, err = history.Suspects(ctx, dir, history.Options{Engine: engine})
+	return ids, commits, ok && err == nil
+}
+
+// largestBlob is the size of a blob above which git alone looks at a history.
+const largestBlob = 512 << 20
 
 func command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "git", args...)

@@ -108,22 +108,25 @@ func countArray(b []byte) int {
 // jobs lists what is compared in a mode: stanch first.
 func (o Options) jobs(ctx context.Context, mode Mode, r repository) ([]job, func(), error) {
 	report := func(name string) string { return filepath.Join(r.work, name+".out") }
-	ours := func(args ...string) job {
-		out := report("stanch")
-		argv := append([]string{o.Binary, "scan", "--quiet", "--exit-zero", "--format", "jsonl", "-o", out}, args...)
-		return job{tool: "stanch", argv: argv, report: out, count: countLines}
+	run := func(tool, rules string, args ...string) job {
+		out := report(tool)
+		argv := append([]string{o.Binary, "scan", "--quiet", "--exit-zero", "--rules", rules, "--format", "jsonl", "-o", out}, args...)
+		return job{tool: tool, argv: argv, report: out, count: countLines}
 	}
+	// The same rules as the peers'; and all rules, to tell what those cost.
+	ours := func(args ...string) job { return run("stanch", "gitleaks", args...) }
+	full := func(args ...string) job { return run("stanch, all rules", "all", args...) }
 	none := func() {}
 	switch mode {
 	case History:
-		jobs := []job{ours("--history", r.git)}
+		jobs := []job{ours("--history", r.git), full("--history", r.git)}
 		if r.pack != "" {
 			jobs = append(jobs, indexPack(r, filepath.Join(r.work, "copy.idx")))
 		}
 		return append(jobs, o.peers(report, historyArgs, r.git)...), none, nil
 	case Patches:
 		out := report("compat")
-		jobs := []job{{tool: "stanch", argv: []string{o.Binary, "git", "--no-banner", "-l", "error", "--exit-code", "0", "-f", "json", "-r", out, r.git}, report: out, count: countArray}}
+		jobs := []job{{tool: "stanch", argv: []string{o.Binary, "git", "--compat", "--no-banner", "-l", "error", "--exit-code", "0", "-f", "json", "-r", out, r.git}, report: out, count: countArray}}
 		return append(jobs, o.peers(report, historyArgs, r.git, "gitleaks")...), none, nil
 	case Wire:
 		url, stop, err := serve(ctx, r.git)
@@ -141,7 +144,7 @@ func (o Options) jobs(ctx context.Context, mode Mode, r repository) ([]job, func
 		if err != nil {
 			return nil, none, err
 		}
-		jobs := []job{ours("--no-history", r.tree)}
+		jobs := []job{ours("--no-history", r.tree), full("--no-history", r.tree)}
 		return append(jobs, o.peers(report, treeArgs, r.tree)...), func() { _ = os.RemoveAll(r.tree) }, nil
 	case Start:
 		file := filepath.Join(r.work, "one.txt")
@@ -149,7 +152,7 @@ func (o Options) jobs(ctx context.Context, mode Mode, r repository) ([]job, func
 		if err != nil {
 			return nil, none, err
 		}
-		return append([]job{ours("--no-history", file)}, o.peers(report, treeArgs, file)...), none, nil
+		return append([]job{full("--no-history", file)}, o.peers(report, treeArgs, file)...), none, nil
 	}
 	return nil, none, errors.New("no such mode")
 }

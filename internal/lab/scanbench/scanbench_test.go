@@ -99,7 +99,7 @@ func TestRun(t *testing.T) {
 	for _, row := range r.Rows {
 		for _, c := range row.Cells {
 			switch c.Tool {
-			case "stanch":
+			case "stanch", "stanch, all rules":
 				if len(c.Runs) != 2 || c.Findings != 2 {
 					t.Errorf("%s: stanch %+v", row.Mode, c)
 				}
