@@ -24,6 +24,7 @@ type Reader struct {
 	z     inflater
 	delta []byte
 	max   int64
+	bytes int64 // read from packs since their pages were let go
 
 	room       int // bytes that may be remembered
 	held       int
@@ -138,6 +139,11 @@ func (d *Reader) rebuild(p *pack, pos, depth int) ([]byte, error) {
 		}
 		if e.size > uint64(d.max) {
 			return nil, ErrTooLarge
+		}
+		d.bytes += int64(p.length[pos])
+		if d.bytes > trimBytes {
+			d.bytes = 0
+			d.r.trim()
 		}
 		var err error
 		if p.base[pos] == baseNone {

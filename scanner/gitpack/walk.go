@@ -291,7 +291,7 @@ type frame struct {
 // go; some buffers of up to half of freeBytes are kept for the next object; heldBytes is what the
 // objects that others are built on may take, and the largest object at most.
 const (
-	trimBytes   = 48 << 20
+	trimBytes   = 12 << 20
 	freeBytes   = 8 << 20
 	freeBuffers = 6
 	heldBytes   = 64 << 20

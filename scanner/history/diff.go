@@ -17,7 +17,7 @@ import (
 // of one tree.
 const (
 	mostChanges  = 16 << 20
-	treeCache    = 48 << 20
+	treeCache    = 24 << 20
 	mostDirs     = 1000
 	maxTreeBytes = 64 << 20
 )
