@@ -9,9 +9,10 @@
 //
 // # What it never does
 //
-// It runs git's plumbing alone, with an emptied environment: no hook, filter,
-// textconv, external diff, pager, lazy fetch or other program that the scanned
-// repository's configuration could name. It changes nothing in the repository.
+// A history is read in process. [WorkTree] runs git ls-files alone, with an
+// emptied environment: no hook, filter, textconv, external diff, pager, lazy
+// fetch or other program that the scanned repository's configuration could name.
+// Nothing is changed in the repository.
 package history
 
 import (
