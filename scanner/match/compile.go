@@ -1,10 +1,12 @@
 package match
 
 import (
+	"runtime"
 	"slices"
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/zricethezav/gitleaks/v8/config"
 )
@@ -122,7 +124,9 @@ func compile(cfg config.Config, depth int, honour bool) *program {
 		r.number, r.groups = len(p.rules), r.Regex.NumSubexp()
 		r.lazy = sync.OnceValue(func() *lazy { return newLazy(r.Regex.String()) })
 		p.rules = append(p.rules, r)
-		p.findAnchors(r)
+	}
+	p.findAllAnchors()
+	for _, r := range p.rules {
 		switch {
 		case r.windowed:
 			for i := range r.anchors {
@@ -145,6 +149,25 @@ func compile(cfg config.Config, depth int, honour bool) *program {
 		}
 	}
 	return p
+}
+
+// findAllAnchors takes every rule's expression apart, on all cores: that is most
+// of the work of compiling.
+func (p *program) findAllAnchors() {
+	var next atomic.Int64
+	var running sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		running.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(p.rules) {
+					return
+				}
+				p.findAnchors(p.rules[i])
+			}
+		})
+	}
+	running.Wait()
 }
 
 // announced reports whether the automaton can look for all the keywords.

@@ -1,5 +1,7 @@
 package match
 
+import "sync"
+
 // A reach says how far from a place in a text a match can extend, without
 // matching: some bytes, then a run of bytes of one set, and so on. It is what
 // makes a window around a literal as wide as needed and no wider, on lines of
@@ -19,13 +21,23 @@ const longestReach = 48
 
 // sets numbers byte sets, so that equal ones are one, and 0 is none.
 type sets struct {
+	mu    sync.Mutex // while rules are compiled; nothing changes afterwards
 	all   []byteSet
 	index map[byteSet]int
 }
 
 func newSets() *sets { return &sets{all: make([]byteSet, 1), index: map[byteSet]int{}} }
 
+// at is the set with a number, while rules are compiled.
+func (t *sets) at(i int) byteSet {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.all[i]
+}
+
 func (t *sets) number(s byteSet) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	i, ok := t.index[s]
 	if !ok {
 		i = len(t.all)
@@ -111,7 +123,7 @@ func (r reach) cost(t *sets) float64 {
 	for _, s := range r {
 		c += float64(min(s.add, 2000))
 		if s.run != 0 {
-			set := t.all[s.run]
+			set := t.at(s.run)
 			switch {
 			case !set.has('\n'):
 				c += 40

@@ -262,7 +262,7 @@ func (s *shaper) emit(kind shapeKind, set byteSet, n int) {
 	s.lost = kind == loose
 	if s.lost {
 		s.between, s.far = set, n+s.ops[len(s.ops)-2].n
-		s.between.or(s.f.sets.all[s.ops[len(s.ops)-2].set])
+		s.between.or(s.f.sets.at(s.ops[len(s.ops)-2].set))
 	}
 }
 
@@ -277,7 +277,7 @@ func (s *shaper) insist(set byteSet, n int) {
 		return
 	}
 	skipped, last := &s.ops[len(s.ops)-2], &s.ops[len(s.ops)-1]
-	if rarity(set, n) > rarity(s.f.sets.all[last.set], last.n) {
+	if rarity(set, n) > rarity(s.f.sets.at(last.set), last.n) {
 		skipped.set, skipped.n = s.f.sets.number(s.between), s.far
 		last.set, last.n = s.f.sets.number(set), n
 		s.token, s.capStart = 0, unbounded
@@ -367,7 +367,7 @@ func (s *shape) chance(t *sets) float64 {
 		if op.kind == skip {
 			continue
 		}
-		c := t.all[op.set].chance()
+		c := t.at(op.set).chance()
 		for range min(op.n, 40) {
 			p *= c
 		}
