@@ -80,24 +80,32 @@ func (e *Engine) MaxBlobBytes() int64 { return e.maxBlob }
 // Scan looks at one unit of any size and content, and gives its findings in the
 // order in which they stand. Text in UTF-16 is read as text; of other binary
 // data the printable runs are. Scan never fails: when ctx is done it gives what
-// it has, and the caller knows from ctx that this is not all.
+// it has, and the caller knows from ctx that this is not all. Of a text that is
+// nothing but credentials it leaves some out: [Engine.ScanAll] tells.
 func (e *Engine) Scan(ctx context.Context, u Unit) []Finding {
+	found, _ := e.scan(ctx, u)
+	return found
+}
+
+// scan is Scan; whole is false when something was left out.
+func (e *Engine) scan(ctx context.Context, u Unit) (out []Finding, whole bool) {
 	t := readable(u.Data)
 	in := match.Input{Data: t.text, Path: pathOf(u.Place)}
 	found := e.matcher.Match(ctx, in)
 	var noted *notes
+	whole = true
 	if !e.plain {
-		noted = notesAt(t.text, in.Path)
+		noted, whole = notesAt(t.text, in.Path)
 	}
 	if len(found) == 0 && noted == nil {
-		return []Finding{}
+		return []Finding{}, whole
 	}
 	var beside near
 	if !e.plain {
 		beside = nearKeyIDs(t.text, found)
 		noted = noted.about(t.text, found, beside)
 	}
-	out := noted.findings(u.Place, beside.findings(u.Place, found, t.binary))
+	out = noted.findings(u.Place, beside.findings(u.Place, found, t.binary))
 	raw := lineCounter{text: u.Data}
 	for i := range out {
 		assess(&out[i])
@@ -105,7 +113,7 @@ func (e *Engine) Scan(ctx context.Context, u Unit) []Finding {
 			t.restore(&out[i], &raw)
 		}
 	}
-	return out
+	return out, whole
 }
 
 // pathOf is the path by which rules judge what stands at a place.

@@ -24,6 +24,7 @@ type Scanned struct {
 	notes  *notes
 	seen   *structured.Seen // for what is made of pieces of this one
 	whole  bool             // says nothing about a blob that is made of pieces of this one
+	cut    bool             // something was left out
 	data   []byte           // of a blob that has to be looked at again, with its path
 }
 
@@ -67,14 +68,16 @@ func (e *Engine) scanned(ctx context.Context, data []byte, base *Scanned, old []
 	}
 	switch {
 	case !isText && (!found.Empty() || noted != nil):
-		return &Scanned{engine: e, found: found, whole: true, data: bytes.Clone(data)}
+		return &Scanned{engine: e, found: found, whole: true, data: bytes.Clone(data), cut: !seen.Whole()}
+	case !isText && !seen.Whole():
+		return &Scanned{engine: e, whole: true, cut: true}
 	case !isText:
 		return e.binary
 	case found == nil && noted == nil && seen == nil:
 		return e.nothing
 	}
 	all := found.All()
-	out := &Scanned{engine: e, found: found, seen: seen}
+	out := &Scanned{engine: e, found: found, seen: seen, cut: !seen.Whole()}
 	if !e.plain {
 		out.near = nearKeyIDs(data, all)
 		out.notes = noted.about(data, all, out.near)
@@ -95,6 +98,15 @@ func (s *Scanned) Extents() (ranges [][2]int, ok bool) {
 		ranges = append(ranges, [2]int{m.At.Start, m.At.End})
 	}
 	return ranges, !s.found.Unsettled()
+}
+
+// Partial says why not all of the blob was looked at; "" means that all was. It
+// is no longer known of a result that was Settled.
+func (s *Scanned) Partial() string {
+	if s == nil || !s.cut {
+		return ""
+	}
+	return leftOut
 }
 
 // Empty reports whether the blob holds nothing that is a finding at some path.

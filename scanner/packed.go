@@ -9,14 +9,15 @@ import (
 // ScanAll is [Engine.Scan], and for an archive or a compressed file also what is
 // in it: the path of such a finding is "outer.zip!inner/file", its lines and
 // offsets are those of the inner file. The reasons say what could not be looked
-// at; the unit is then searched as it is, too.
+// at; an archive is then searched as it is, too.
 func (e *Engine) ScanAll(ctx context.Context, u Unit) (found []Finding, reasons []string) {
 	if u.Place.Object != "" && u.Place.Object != "blob" || !archive.Is(u.Data) {
-		return e.Scan(ctx, u), nil
+		found, whole := e.scan(ctx, u)
+		return found, withReason(nil, whole)
 	}
 	limits := archive.Default
 	limits.Bytes = max(limits.Bytes, e.maxBlob)
-	opened := 0
+	opened, whole := 0, true
 	reasons, _ = archive.Open(ctx, u.Place.Path, u.Data, limits, func(path string, data []byte) error {
 		opened++
 		if e.IgnoresPath(path) {
@@ -24,20 +25,26 @@ func (e *Engine) ScanAll(ctx context.Context, u Unit) (found []Finding, reasons 
 		}
 		place := u.Place
 		place.Path = path
-		found = append(found, e.Scan(ctx, Unit{Data: data, Place: place})...)
+		more, all := e.scan(ctx, Unit{Data: data, Place: place})
+		found, whole = append(found, more...), whole && all
 		return ctx.Err()
 	})
 	if opened == 0 || len(reasons) > 0 {
-		found = append(found, e.Scan(ctx, u)...)
+		more, all := e.scan(ctx, u)
+		found, whole = append(found, more...), whole && all
 	}
-	return found, reasons
+	return found, withReason(reasons, whole)
+}
+
+func withReason(reasons []string, whole bool) []string {
+	if whole {
+		return reasons
+	}
+	return append(reasons, leftOut)
 }
 
 // ScanChangeAll is [Engine.ScanChange] of all that [Engine.ScanAll] looks at.
 func (e *Engine) ScanChangeAll(ctx context.Context, u Unit, old []byte) (found []Finding, reasons []string) {
-	if !archive.Is(u.Data) {
-		return e.ScanChange(ctx, u, old), nil
-	}
 	found, reasons = e.ScanAll(ctx, u)
 	if len(old) == 0 || len(found) == 0 {
 		return found, reasons

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -46,5 +47,29 @@ func TestScanAllLooksIntoArchives(t *testing.T) {
 	}
 	if engine().Ignores("docs/plan.docx") || !engine().Ignores("a.png") {
 		t.Error("paths are told apart wrongly")
+	}
+}
+
+func TestTextThatIsNotReadToItsEndIsPartial(t *testing.T) {
+	text := []byte(strings.Repeat("db=postgres://u:"+secretA+"@db.corp.io/x\n", 10_001))
+	unit := Unit{Data: text, Place: Place{Path: "a.txt"}}
+	found, reasons := engine().ScanAll(context.Background(), unit)
+	if len(found) < 10_000 || !slices.Equal(reasons, []string{leftOut}) {
+		t.Errorf("%d findings, %q", len(found), reasons)
+	}
+	_, reasons = engine().ScanChangeAll(context.Background(), unit, []byte("x"))
+	if !slices.Equal(reasons, []string{leftOut}) {
+		t.Errorf("of a change: %q", reasons)
+	}
+	_, reasons = engine().ScanAll(context.Background(), Unit{Data: zipped(t, map[string]string{"app/other.txt": string(text)}), Place: Place{Path: "a.zip"}})
+	if !slices.Contains(reasons, leftOut) {
+		t.Errorf("in an archive: %q", reasons)
+	}
+	whole := engine().ScanBlob(context.Background(), text)
+	delta := engine().ScanDelta(context.Background(), append(slices.Clone(text), 'x'), whole, text, []Copy{{Len: len(text)}})
+	few := engine().ScanDelta(context.Background(), text[:1000], whole, text, []Copy{{Len: 1000}})
+	binary := engine().ScanBlob(context.Background(), append([]byte{0}, text...))
+	if whole.Partial() == "" || delta.Partial() == "" || binary.Partial() == "" || few.Partial() != "" {
+		t.Errorf("blobs: %q %q %q %q", whole.Partial(), delta.Partial(), binary.Partial(), few.Partial())
 	}
 }

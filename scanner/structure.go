@@ -33,8 +33,14 @@ type spot struct {
 	match             secret.Value
 }
 
-// notesAt reads a text whose path is known.
-func notesAt(text []byte, path string) *notes { return notesOf(text, structured.Find(path, text)) }
+// leftOut is why a result is partial when a text holds more than is read of it.
+const leftOut = "a text with too many credentials or words for them was not read to its end"
+
+// notesAt reads a text whose path is known; whole is false when something was left out.
+func notesAt(text []byte, path string) (n *notes, whole bool) {
+	hits, whole := structured.Find(path, text)
+	return notesOf(text, hits), whole
+}
 
 // notesAnywhere reads a text whose path is not known.
 func notesAnywhere(text []byte) (*notes, *structured.Seen) {

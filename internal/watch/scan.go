@@ -118,7 +118,13 @@ func (w *watcher) scan(ctx context.Context, e Event, s *Seen) error {
 		Created: e.Before == "" || strings.Trim(e.Before, "0") == "",
 	}
 	res, err := gitwire.Fetch(ctx, push, w.Limits, func(o gitwire.Object) error {
-		s.Findings = append(s.Findings, w.Engine.ScanChange(ctx, scanner.Unit{Data: o.Data, Place: o.Place}, o.Old)...)
+		found, reasons := w.Engine.ScanChangeAll(ctx, scanner.Unit{Data: o.Data, Place: o.Place}, o.Old)
+		s.Findings = append(s.Findings, found...)
+		for _, why := range reasons {
+			if !slices.Contains(s.Partial, why) {
+				s.Partial = append(s.Partial, why)
+			}
+		}
 		return ctx.Err()
 	})
 	s.Commits, s.Blobs = res.Commits, res.Blobs

@@ -204,6 +204,9 @@ func (l *look) scan(ctx context.Context, j job) {
 		l.header(ctx, j)
 	case "blob":
 		s := l.Engine.ScanBlob(ctx, j.data)
+		if s.Partial() != "" {
+			l.partial(s.Partial())
+		}
 		for _, i := range j.index {
 			c := l.changes[i]
 			if s.Empty() && !l.Engine.NamesSecret(c.path) {

@@ -200,12 +200,15 @@ func (s *search) check(d []byte, i int, n uint8, out []mark) (uint8, []mark) {
 	}
 	for _, e := range s.buckets[n-isBucket] {
 		at := i - (minAnchor - 1) - e.skip
-		if at >= 0 && len(out) < most && hasFold(d[at:], e.word) {
+		if at >= 0 && len(out) < mostMarks(len(d)) && hasFold(d[at:], e.word) {
 			out = append(out, mark{e.anchor, at, false})
 		}
 	}
 	return 1, out
 }
+
+// mostMarks bounds the anchors of a quarter of a text, or of a gap in one.
+func mostMarks(length int) int { return most + length/32 }
 
 func (f *finder) read(a *anchor, at int) {
 	switch a.what {
@@ -274,7 +277,15 @@ func hasFold(b []byte, word string) bool {
 }
 
 func indexFold(b []byte, word string) int {
+	sign := word[0] < 'a' || word[0] > 'z'
 	for i := 0; i+len(word) <= len(b); i++ {
+		if sign {
+			n := bytes.IndexByte(b[i:], word[0])
+			if n < 0 {
+				return -1
+			}
+			i += n
+		}
 		if hasFold(b[i:], word) {
 			return i
 		}

@@ -18,7 +18,12 @@ type Seen struct {
 	marks  []mark
 	ats    []mark // "@" behind what can be a URL
 	opaque bool   // says nothing about texts made of pieces of this one
+	cut    bool
 }
+
+// Whole reports whether nothing of the text was left out for the bounds of this
+// package.
+func (s *Seen) Whole() bool { return s == nil || !s.cut }
 
 // Anywhere reads a text whose path is not known: [At] makes of the hits what
 // [Find] gives for a path.
@@ -31,7 +36,7 @@ func Anywhere(data []byte) ([]Hit, *Seen) {
 
 // orNil keeps nothing where there is nothing.
 func (s *Seen) orNil() *Seen {
-	if len(s.marks)+len(s.ats) == 0 && !s.opaque {
+	if len(s.marks)+len(s.ats) == 0 && !s.opaque && !s.cut {
 		return nil
 	}
 	return s
@@ -41,6 +46,9 @@ func (s *Seen) orNil() *Seen {
 func (f *finder) run(s *search, seen *Seen) {
 	lists := s.all(f.data)
 	marks := lists[0]
+	for _, l := range lists {
+		f.cut = f.cut || len(l) >= mostMarks(len(f.data))
+	}
 	for _, l := range lists[1:] {
 		marks = append(marks, l...)
 	}
@@ -59,7 +67,7 @@ func (f *finder) run(s *search, seen *Seen) {
 	}
 	f.readAll(marks)
 	if seen != nil {
-		*seen = Seen{marks, ats, f.spent() || len(marks)+len(ats) > most}
+		*seen = Seen{marks, ats, f.spent() || f.cut || len(marks)+len(ats) > most, f.cut}
 		if seen.opaque {
 			seen.marks, seen.ats = nil, nil
 		}
@@ -72,6 +80,7 @@ func (f *finder) spent() bool { return len(f.hits) >= most || f.budget < 0 }
 func (f *finder) readAll(marks []mark) {
 	for i := range marks {
 		if f.spent() {
+			f.cut = true
 			return
 		}
 		before := len(f.hits)
@@ -178,7 +187,7 @@ func Delta(data []byte, base *Seen, copies []Copy) ([]Hit, *Seen) {
 		f.read(seen.marks[i].anchor, seen.marks[i].at)
 		seen.marks[i].live = len(f.hits) > before
 	}
-	if f.spent() || len(seen.marks)+len(seen.ats) > most {
+	if f.spent() || f.cut || len(seen.marks)+len(seen.ats) > most {
 		return Anywhere(data)
 	}
 	return f.hits, seen.orNil()

@@ -67,7 +67,11 @@ func (f *finder) netrc(at int) {
 
 // lines calls read with each line and where it starts.
 func (f *finder) lines(read func(line []byte, at int)) {
-	for at := 0; at < len(f.data) && len(f.hits) < most; {
+	for at := 0; at < len(f.data); {
+		if len(f.hits) >= most {
+			f.cut = true
+			return
+		}
 		n := bytes.IndexByte(f.data[at:], '\n')
 		end := len(f.data)
 		if n >= 0 {
@@ -217,8 +221,12 @@ func (f *finder) htpasswd(in int) {
 // server reads a <server> element of Maven's settings or of FileZilla.
 func (f *finder) server(start int) {
 	d := f.data
-	end := indexFold(d[start:min(len(d), start+4<<10)], "</server>")
-	f.budget -= 1 << 10
+	const open = "<server>"
+	to := min(len(d), start+4<<10)
+	if n := indexFold(d[start+len(open):to], open); n >= 0 {
+		to = start + len(open) + n // elements do not stand in each other
+	}
+	end := indexFold(d[start:to], "</server>")
 	if end < 0 {
 		return
 	}

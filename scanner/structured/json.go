@@ -73,13 +73,15 @@ type jsonReader struct {
 	d     []byte
 	i     int
 	nodes int
+	cut   bool
 }
 
-func readJSON(d []byte) *object {
+// readJSON reads a document; whole is false when it is beyond the bounds.
+func readJSON(d []byte) (root *object, whole bool) {
 	r := jsonReader{d: d}
-	root := &object{}
+	root = &object{}
 	r.value(root, "", 0)
-	return root
+	return root, !r.cut
 }
 
 func (r *jsonReader) space() {
@@ -105,7 +107,10 @@ func (r *jsonReader) space() {
 func (r *jsonReader) value(into *object, key string, depth int) bool {
 	r.space()
 	r.nodes++
-	if r.i >= len(r.d) || depth > jsonDepth || r.nodes > jsonNodes {
+	if depth > jsonDepth || r.nodes > jsonNodes {
+		r.cut = true
+	}
+	if r.i >= len(r.d) || r.cut {
 		return false
 	}
 	switch c := r.d[r.i]; c {
@@ -192,9 +197,11 @@ type step struct {
 
 // json reads what the known kinds of objects hold.
 func (f *finder) json() {
-	root := readJSON(f.data)
+	root, whole := readJSON(f.data)
+	f.cut = f.cut || !whole
 	walk(root, nil, func(o *object, up []step) {
 		if len(f.hits) >= most {
+			f.cut = true
 			return
 		}
 		f.serviceAccount(o)
@@ -333,7 +340,7 @@ func (f *finder) kubernetes(name, key, v string, start, end int, encoded bool) {
 	}
 	if key == ".dockerconfigjson" || key == ".dockercfg" {
 		inner := []byte(h.Secret)
-		if root := readJSON(inner); len(root.kids) > 0 {
+		if root, _ := readJSON(inner); len(root.kids) > 0 {
 			f.dockerAuthsOf(inner, root.kids[0].o, start, end)
 		}
 		return

@@ -6,8 +6,8 @@
 // # What this package promises
 //
 // [Find] takes time linear in the text and memory bounded by what it finds,
-// whatever the text is. A file that does not parse yields what was read of it,
-// or nothing. References to a secret that is kept elsewhere (templates,
+// whatever the text is; where that leaves something out, it says so. A file that
+// does not parse yields what was read of it, or nothing. References to a secret that is kept elsewhere (templates,
 // environment variables, vaults) are no secrets and are not reported.
 // Placeholders are reported with the reason.
 //
@@ -60,15 +60,16 @@ const reach = 2048
 // of such words alone are read until this many times their length is spent.
 const linesPerByte = 64
 
-// Find reads one text. The path tells which file it is, and may be empty.
-func Find(name string, data []byte) []Hit {
+// Find reads one text. The path tells which file it is, and may be empty. whole
+// says that nothing was left out for the bounds of this package.
+func Find(name string, data []byte) (hits []Hit, whole bool) {
 	f := newFinder(data)
 	if newFile(name).settings {
 		f.run(forSettings(), nil)
 	} else {
 		f.run(forCode(), nil)
 	}
-	return At(f.hits, name)
+	return At(f.hits, name), !f.cut
 }
 
 // At gives those of the hits of [Anywhere] and [Delta] that are ones at a path, in order.
@@ -152,7 +153,8 @@ type finder struct {
 	// of the last "@": where it is, where its word begins, where its userinfo
 	lastAt, lastFrom, lastUser, lastOracle int
 
-	budget int // bytes of lines that may still be read
+	budget int  // bytes of lines that may still be read
+	cut    bool // something was left out
 }
 
 func newFinder(data []byte) *finder {
@@ -161,10 +163,11 @@ func newFinder(data []byte) *finder {
 
 // add files a hit, when it is one.
 func (f *finder) add(h Hit) {
-	if len(f.hits) >= most || h.Secret == "" || h.Start < 0 || h.End > len(f.data) || h.Start >= h.End {
+	if h.Secret == "" || h.Start < 0 || h.End > len(f.data) || h.Start >= h.End || reference(h.Secret) {
 		return
 	}
-	if reference(h.Secret) {
+	if len(f.hits) >= most {
+		f.cut = true
 		return
 	}
 	if h.From == 0 && h.To == 0 {

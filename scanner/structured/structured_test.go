@@ -126,7 +126,11 @@ func TestFind(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
-			for _, h := range Find(c.path, []byte(c.text)) {
+			hits, whole := Find(c.path, []byte(c.text))
+			if !whole {
+				t.Error("something was left out")
+			}
+			for _, h := range hits {
 				got = append(got, show(h))
 				raw := c.text[h.Start:h.End]
 				if h.Encoded == "" && !strings.Contains(h.Secret, "PRIVATE KEY") && !strings.Contains(raw, "%") && !strings.Contains(raw, `\`) && raw != h.Secret {
@@ -143,6 +147,30 @@ func TestFind(t *testing.T) {
 	}
 }
 
+func TestWhatIsLeftOutIsTold(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		whole      bool
+	}{
+		{"hits", strings.Repeat("postgres://u:"+pw2+"@db.corp.io/x\n", most+1), false},
+		{"as many hits as there may be", strings.Repeat("postgres://u:"+pw2+"@db.corp.io/x\n", most), true},
+		{"lines read", strings.Repeat("; pwd=", 200_000), false},
+		{"entries", "kind: Secret\ndata:\n" + strings.Repeat("  a: b\n", yamlEntries), false},
+		{"servers in each other", strings.Repeat("<server>", 32<<10), true},
+		{"many kinds", strings.Repeat("kind: Secret\n", 20_000), true},
+	} {
+		_, whole := Find("a.yml", []byte(c.text))
+		hits, seen := Anywhere([]byte(c.text))
+		if whole != c.whole || seen.Whole() != c.whole || len(hits) > most {
+			t.Errorf("%s: whole is %t, %t", c.name, whole, seen.Whole())
+		}
+		_, seen = Delta([]byte(c.text), nil, []Copy{})
+		if seen.Whole() != c.whole {
+			t.Errorf("%s: of a delta, whole is %t", c.name, seen.Whole())
+		}
+	}
+}
+
 func FuzzFind(f *testing.F) {
 	for _, p := range pieces {
 		f.Add(".env", []byte(p+p))
@@ -150,9 +178,10 @@ func FuzzFind(f *testing.F) {
 	f.Add("a.json", []byte(`{"auths":{"h":{"auth":"`+b64("a:"+pw)+`"}},"kty":"oct","k":"`+tok+`"}`))
 	f.Add("s.yaml", []byte("kind: Secret\ndata:\n- - a: |\n   x\n  p: "+b64(pw)))
 	f.Fuzz(func(t *testing.T, name string, data []byte) {
-		hits, _ := Anywhere(data)
-		at, found := At(hits, name), Find(name, data)
-		if len(at) != len(found) {
+		hits, seen := Anywhere(data)
+		at := At(hits, name)
+		found, whole := Find(name, data)
+		if len(at) != len(found) && whole && seen.Whole() {
 			t.Errorf("%d hits of a text whose path comes late, %d at once", len(at), len(found))
 		}
 		end := 0

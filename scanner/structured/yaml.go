@@ -18,15 +18,18 @@ type entry struct {
 // they stand for is found where it stands.
 const (
 	yamlDepth   = 40
-	yamlEntries = 20000
-	yamlSecrets = 200 // in one document
+	yamlEntries = 100000
 )
 
 // yaml reads block mappings and scalars line by line: all that manifests and
 // kubeconfigs are made of.
 func (f *finder) yaml() {
 	d := f.data
-	for at := 0; at < len(d) && len(f.hits) < most; {
+	for at := 0; at < len(d); {
+		if len(f.hits) >= most {
+			f.cut = true
+			return
+		}
 		end := len(d)
 		for i := at; i < len(d); {
 			n := bytes.IndexByte(d[i:], '\n')
@@ -55,42 +58,73 @@ func (f *finder) manifest(from, to int) {
 	if indexFold(f.data[from:to], "kind:") < 0 {
 		return
 	}
-	entries := readYAML(f.data, from, to)
-	secrets := 0
+	entries, whole := readYAML(f.data, from, to)
+	f.cut = f.cut || !whole
+	secrets := map[string]*manifestSecret{} // by path
+	var order []*manifestSecret
+	config := false
 	for _, e := range entries {
-		if e.key != "kind" {
+		switch {
+		case e.key != "kind":
+		case e.value == "Secret" && secrets[e.path] == nil:
+			secrets[e.path] = &manifestSecret{}
+			order = append(order, secrets[e.path])
+		case e.value == "Config" && !config:
+			config = true
+			f.kubeconfig(entries)
+		}
+	}
+	if len(order) == 0 {
+		return
+	}
+	for i := 0; i < len(entries); {
+		j := i + 1
+		for j < len(entries) && entries[j].path == entries[i].path {
+			j++
+		}
+		path := entries[i].path
+		if parent, ok := strings.CutSuffix(path, "metadata/"); ok && secrets[parent] != nil {
+			for _, e := range entries[i:j] {
+				if e.key == "name" {
+					secrets[parent].name = e.value
+				}
+			}
+		}
+		if parent, ok := strings.CutSuffix(path, "stringData/"); ok && secrets[parent] != nil {
+			secrets[parent].plain = append(secrets[parent].plain, entries[i:j]...)
+		} else if parent, ok := strings.CutSuffix(path, "data/"); ok && secrets[parent] != nil {
+			secrets[parent].data = append(secrets[parent].data, entries[i:j]...)
+		}
+		for n := 0; ; n++ {
+			at := strings.Index(path[n:], "sops/")
+			if at < 0 {
+				break
+			}
+			n += at
+			if s := secrets[path[:n]]; s != nil {
+				s.sealed = true
+			}
+		}
+		i = j
+	}
+	for _, s := range order {
+		if s.sealed {
 			continue
 		}
-		switch e.value {
-		case "Secret":
-			secrets++
-			if secrets <= yamlSecrets {
-				f.secretYAML(entries, e.path)
-			}
-		case "Config":
-			f.kubeconfig(entries)
+		for _, e := range s.data {
+			f.kubernetes(s.name, e.key, e.value, e.start, e.end, true)
+		}
+		for _, e := range s.plain {
+			f.kubernetes(s.name, e.key, e.value, e.start, e.end, false)
 		}
 	}
 }
 
-func (f *finder) secretYAML(entries []entry, path string) {
-	name := ""
-	for _, e := range entries {
-		if strings.HasPrefix(e.path, path+"sops/") {
-			return // its values are encrypted
-		}
-		if e.path == path+"metadata/" && e.key == "name" {
-			name = e.value
-		}
-	}
-	for _, e := range entries {
-		switch e.path {
-		case path + "data/":
-			f.kubernetes(name, e.key, e.value, e.start, e.end, true)
-		case path + "stringData/":
-			f.kubernetes(name, e.key, e.value, e.start, e.end, false)
-		}
-	}
+// manifestSecret is a Secret of Kubernetes in a document.
+type manifestSecret struct {
+	name        string
+	data, plain []entry
+	sealed      bool // its values are encrypted
 }
 
 func (f *finder) kubeconfig(entries []entry) {
@@ -141,17 +175,19 @@ func (f *finder) kubeconfig(entries []entry) {
 	}
 }
 
-// readYAML gives the scalars of d[from:to].
-func readYAML(d []byte, from, to int) []entry {
+// readYAML gives the scalars of d[from:to]; whole is false when there are more.
+func readYAML(d []byte, from, to int) (out []entry, whole bool) {
 	type level struct {
 		indent int
 		path   string
 	}
-	var out []entry
 	stack := []level{{-1, ""}}
 	pending := "" // a key whose value is what is indented below it
 	pendingIndent := -1
-	for at := from; at < to && len(out) < yamlEntries; {
+	for at := from; at < to; {
+		if len(out) >= yamlEntries {
+			return out, false
+		}
 		end := to
 		n := bytes.IndexByte(d[at:to], '\n')
 		if n >= 0 {
@@ -239,7 +275,7 @@ func readYAML(d []byte, from, to int) []entry {
 		}
 		at = next
 	}
-	return out
+	return out, true
 }
 
 // yamlKey reads the key at i, and gives where its value begins.
