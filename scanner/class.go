@@ -21,6 +21,8 @@ func assess(f *Finding) {
 		conf = confidenceRank(f.Confidence) + 1
 	case strings.Contains(f.Rule, "generic") || f.Rule == "pkcs12-file" || slices.Contains(f.Tags, tagNearKeyID):
 		conf = 1
+	case f.Rule == "basic-auth-header" || f.Rule == "bearer-header": // only the form tells
+		conf = 1
 	}
 	say := func(delta int, reason string) {
 		conf += delta
