@@ -18,7 +18,7 @@ import (
 )
 
 type scanCmd struct {
-	Paths         []string `arg:"" optional:"" name:"path" help:"Files, directories or Git repositories; '-' is standard input. A repository is scanned with its whole history and its uncommitted files. Default: the working directory."`
+	Paths         []string `arg:"" optional:"" name:"path" help:"Files, directories, Git repositories or their https:// addresses; '-' is standard input. A repository is scanned with its whole history and its uncommitted files. Default: the working directory."`
 	Format        string   `enum:"table,json,jsonl,sarif,gitleaks" default:"table" help:"Output: table (for people), json, jsonl (one object a finding), sarif, gitleaks (gitleaks' JSON report)."`
 	Output        string   `short:"o" placeholder:"FILE" help:"Write the findings to FILE, readable by its owner alone."`
 	History       bool     `xor:"history" help:"Scan the history of the Git repository that holds PATH."`
@@ -31,6 +31,7 @@ type scanCmd struct {
 	ServiceConfig string   `env:"STANCH_CONFIG" placeholder:"FILE" help:"The service's configuration, for --verify: addresses of providers, enrolled accounts, guards."`
 	Config        string   `placeholder:"FILE" help:"Add the rules and allowlists of a gitleaks TOML file. Files inside what is scanned are never read for configuration."`
 	Rules         string   `enum:"all,gitleaks" default:"all" help:"Which rules: all, or gitleaks (its default rules and those of --config alone, without ours and without the parsing of known file forms)."`
+	TokenEnv      string   `help:"Environment variable with a token for the repositories given by address; it is sent to their hosts." placeholder:"NAME"`
 	ShowSecrets   bool     `help:"Show secrets instead of [redacted]."`
 	All           bool     `help:"Show findings that are hidden by default (placeholders, keys from documentation) with the reason."`
 	ExitZero      bool     `help:"Exit with 0 although there are findings."`
@@ -91,6 +92,13 @@ func (c *scanCmd) Run(rt *runtime) error {
 		}
 		if p == "" {
 			return fail(exitUsage, errors.New("a PATH is empty"), "name a file, a directory, a Git repository or - for standard input; check the variable that it came from")
+		}
+		if isRemote(p) {
+			err := c.remoteURL(p)
+			if err != nil {
+				return err
+			}
+			continue
 		}
 		_, err := os.Stat(p)
 		if err != nil {
@@ -173,6 +181,9 @@ func (r *scanRun) path(p string) error {
 		res, err := history.Stream(r.rt.ctx, interruptible{r.rt.ctx, r.rt.stdin}, "", r.tree(nil), r.emit)
 		r.add("standard input", res, err)
 		return nil
+	}
+	if isRemote(p) {
+		return r.remote(p)
 	}
 	info, err := os.Stat(p)
 	if err != nil {

@@ -54,6 +54,8 @@ func TestScripts(t *testing.T) {
 			},
 			// fakegithub MODE: a GitHub API of the test's own at $FAKE (HOST:PORT).
 			"fakegithub": startFakeGitHub,
+			// githttp DIR: the repositories below DIR at $GITHTTP (URL), by Git's own server.
+			"githttp": serveGit,
 			// fill FILE: variables in the file get their values.
 			"fill": fillTemplate,
 			// newest CONFIG: $INCIDENT is the id of the newest incident.
