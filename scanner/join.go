@@ -275,7 +275,8 @@ func (j *joiner) credential(f Finding) {
 	}
 	j.out[n].Findings = append(j.out[n].Findings, f)
 	for part, v := range f.About {
-		if v != "" && j.out[n].Parts[part].IsZero() {
+		// Under which name a value is set says nothing about whose it is.
+		if v != "" && part != "name" && j.out[n].Parts[part].IsZero() {
 			j.out[n].Parts[part] = secret.New(v)
 		}
 	}
