@@ -322,6 +322,14 @@ func fixedAlt(branches []*node) ([]byteSet, bool) {
 // fixed gives what can stand in the first places of n; exact when n is just
 // that long.
 func (n *node) fixed() ([]byteSet, bool) {
+	if !n.isFixed {
+		n.first, n.exact = n.findFixed()
+		n.isFixed = true
+	}
+	return n.first, n.exact
+}
+
+func (n *node) findFixed() ([]byteSet, bool) {
 	switch n.op {
 	case opClass:
 		return []byteSet{n.bytes()}, !n.wide

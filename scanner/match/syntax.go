@@ -35,6 +35,9 @@ type node struct {
 	min, max int      // of opRep
 	group    int      // of opGroup
 	begins   []prefix // how a match begins, when that was asked
+	isFixed  bool     // first and exact are known: see fixed
+	first    []byteSet
+	exact    bool
 }
 
 // byteSet is a set of byte values.
