@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 
+	"stanch/scanner/archive"
 	"stanch/scanner/match"
 	"stanch/scanner/structured"
 )
@@ -24,14 +25,19 @@ type Scanned struct {
 	notes  *notes
 	seen   *structured.Seen // for what is made of pieces of this one
 	whole  bool             // says nothing about a blob that is made of pieces of this one
-	cut    bool             // something was left out
+	inner  []inner          // of an archive, what is in it
+	left   []string         // why not all was looked at
 	data   []byte           // of a blob that has to be looked at again, with its path
 }
 
-// ScanBlob looks at a whole blob whose path is not known. Of data the result
+// ScanBlob looks at a whole blob whose path is not known, and at what is in it
+// when it is an archive. Of data the result
 // keeps what was found alone; but all of it where text had to be made of binary
 // data and something was found there.
 func (e *Engine) ScanBlob(ctx context.Context, data []byte) *Scanned {
+	if !e.plain && archive.Is(data) {
+		return e.packed(ctx, data)
+	}
 	return e.scanned(ctx, data, nil, nil, nil)
 }
 
@@ -41,6 +47,9 @@ func (e *Engine) ScanBlob(ctx context.Context, data []byte) *Scanned {
 // and do not overlap there; what they say of the bytes must be true. A nil base
 // is allowed, and then the whole of data is looked at.
 func (e *Engine) ScanDelta(ctx context.Context, data []byte, base *Scanned, old []byte, copies []Copy) *Scanned {
+	if !e.plain && archive.Is(data) {
+		return e.packed(ctx, data)
+	}
 	return e.scanned(ctx, data, base, old, copies)
 }
 
@@ -68,16 +77,16 @@ func (e *Engine) scanned(ctx context.Context, data []byte, base *Scanned, old []
 	}
 	switch {
 	case !isText && (!found.Empty() || noted != nil):
-		return &Scanned{engine: e, found: found, whole: true, data: bytes.Clone(data), cut: !seen.Whole()}
+		return &Scanned{engine: e, found: found, whole: true, data: bytes.Clone(data), left: withReason(nil, seen.Whole())}
 	case !isText && !seen.Whole():
-		return &Scanned{engine: e, whole: true, cut: true}
+		return &Scanned{engine: e, whole: true, left: []string{leftOut}}
 	case !isText:
 		return e.binary
 	case found == nil && noted == nil && seen == nil:
 		return e.nothing
 	}
 	all := found.All()
-	out := &Scanned{engine: e, found: found, seen: seen, cut: !seen.Whole()}
+	out := &Scanned{engine: e, found: found, seen: seen, left: withReason(nil, seen.Whole())}
 	if !e.plain {
 		out.near = nearKeyIDs(data, all)
 		out.notes = noted.about(data, all, out.near)
@@ -91,7 +100,7 @@ func (s *Scanned) Extents() (ranges [][2]int, ok bool) {
 	switch {
 	case s == nil:
 		return nil, true
-	case s.data != nil:
+	case s.data != nil || s.inner != nil:
 		return nil, false
 	}
 	for _, m := range s.found.All() {
@@ -100,19 +109,21 @@ func (s *Scanned) Extents() (ranges [][2]int, ok bool) {
 	return ranges, !s.found.Unsettled()
 }
 
-// Partial says why not all of the blob was looked at; "" means that all was. It
-// is no longer known of a result that was Settled.
-func (s *Scanned) Partial() string {
-	if s == nil || !s.cut {
-		return ""
+// Reasons say why not all of the blob was looked at; none means that all was.
+// They are no longer known of a result that was Settled.
+func (s *Scanned) Reasons() []string {
+	if s == nil {
+		return nil
 	}
-	return leftOut
+	return s.left
 }
 
 // Empty reports whether the blob holds nothing that is a finding at some path.
 // The exception are rules that look at nothing but the path (a key store by its
 // name): see [Engine.NamesSecret].
-func (s *Scanned) Empty() bool { return s == nil || s.data == nil && s.found.Empty() && s.notes == nil }
+func (s *Scanned) Empty() bool {
+	return s == nil || s.data == nil && s.inner == nil && s.found.Empty() && s.notes == nil
+}
 
 // Settled is s without what only [Engine.ScanDelta] needs, for who keeps many.
 func (s *Scanned) Settled() *Scanned {
@@ -127,14 +138,17 @@ func (s *Scanned) Settled() *Scanned {
 	return &c
 }
 
-// At gives the findings of the blob at a place: what [Engine.Scan] gives for a
-// unit with these bytes and this place.
+// At gives the findings of the blob at a place: what [Engine.ScanAll] gives
+// for a unit with these bytes and this place.
 func (s *Scanned) At(place Place) []Finding {
 	if s == nil {
 		return nil
 	}
 	if s.data != nil {
 		return s.engine.Scan(context.Background(), Unit{Data: s.data, Place: place})
+	}
+	if s.inner != nil {
+		return s.unpacked(place)
 	}
 	if s.engine.rules == nil {
 		return nil

@@ -131,7 +131,7 @@ func (l *look) run(ctx context.Context) error {
 	where := map[string][]int{} // blob id to changes
 	ids = append(ids, l.objects...)
 	for i, c := range l.changes {
-		if l.Engine.IgnoresPath(c.path) || slices.Contains(c.olds, c.id) {
+		if l.Engine.Ignores(c.path) || slices.Contains(c.olds, c.id) {
 			continue
 		}
 		if where[c.id] == nil {
@@ -204,8 +204,8 @@ func (l *look) scan(ctx context.Context, j job) {
 		l.header(ctx, j)
 	case "blob":
 		s := l.Engine.ScanBlob(ctx, j.data)
-		if s.Partial() != "" {
-			l.partial(s.Partial())
+		for _, why := range s.Reasons() {
+			l.partial(why)
 		}
 		for _, i := range j.index {
 			c := l.changes[i]
@@ -279,11 +279,7 @@ func (l *look) compare(ctx context.Context) error {
 		if len(group) < 1+len(c.olds) {
 			return nil
 		}
-		var old []byte
-		for _, b := range group[1:] {
-			old = append(append(old, b...), '\n')
-		}
-		l.found[len(l.objects)+hot[0]] = l.Engine.ScanChange(ctx, scanner.Unit{Data: group[0], Place: l.place(c)}, old)
+		l.found[len(l.objects)+hot[0]], _ = l.Engine.ScanChangeAll(ctx, scanner.Unit{Data: group[0], Place: l.place(c)}, group[1:]...)
 		hot, group = hot[1:], nil
 		return nil
 	})

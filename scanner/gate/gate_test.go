@@ -1,7 +1,9 @@
 package gate
 
 import (
+	"archive/zip"
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -249,4 +251,50 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%d bytes out of %d", len(h.message)+len(h.extra), len(data))
 		}
 	})
+}
+
+// zipped is a document of the form of an office program's, as a string.
+func zipped(t *testing.T, inner string) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	f, err := w.Create("word/document.xml")
+	if err == nil {
+		_, err = f.Write([]byte(inner))
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestArchivesAreOpened(t *testing.T) {
+	r := newRepo(t)
+	const name = "plan.docx"
+	first := r.commit(name, zipped(t, "<t>token="+tokenA+"</t>"))
+	second := r.commit(name, zipped(t, "<t>token="+tokenA+"</t><t>token="+tokenB+"</t>"))
+	r.unref(first)
+	push := func(to string) Result {
+		t.Helper()
+		res, err := Received(context.Background(), []Update{{first, to, "refs/heads/main"}}, r.options(Limits{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	res := push(second)
+	if got, want := places(res), []string{"blob plan.docx!word/document.xml Ann github-oauth"}; !slices.Equal(got, want) || res.Partial {
+		t.Errorf("findings %q, want %q; %q", got, want, res.Reasons)
+	}
+	cut := zipped(t, "<t/>")
+	r.git("update-ref", "refs/heads/main", second)
+	third := r.commit("cut.zip", cut[:len(cut)-30])
+	r.unref(second)
+	res = push(third)
+	if !res.Partial || len(res.Findings) > 0 {
+		t.Errorf("a damaged archive: %+v", res)
+	}
 }

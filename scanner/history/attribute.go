@@ -178,11 +178,10 @@ func (m *moment) blobs() {
 		if !s.holds(blob, path) {
 			continue
 		}
-		name := s.paths.path(path)
 		var before map[string]bool
 		keys = keys[:0]
 		for _, f := range s.at(blob, path) {
-			k := name + "\x00" + same(f)
+			k := f.Place.Path + "\x00" + same(f)
 			if s.emitted[k] {
 				continue
 			}
@@ -198,7 +197,7 @@ func (m *moment) blobs() {
 				continue
 			}
 			keys = append(keys, k)
-			m.put(at(f, m.place, name))
+			m.put(at(f, m.place))
 		}
 		for _, k := range keys {
 			s.emitted[k] = true
@@ -222,10 +221,10 @@ func (m *moment) wasMoved(f scanner.Finding) bool {
 // same names a rule and a secret, wherever they stand.
 func same(f scanner.Finding) string { return f.Rule + "\x00" + f.Secret.Reveal() }
 
-// at moves a blob's finding to a commit and path.
-func at(f scanner.Finding, place scanner.Place, path string) scanner.Finding {
+// at moves a blob's finding to a commit.
+func at(f scanner.Finding, place scanner.Place) scanner.Finding {
 	p := place
-	p.Path, p.Object = path, "blob"
+	p.Path, p.Object = f.Place.Path, "blob"
 	p.Line, p.Column, p.EndLine, p.EndColumn = f.Place.Line, f.Place.Column, f.Place.EndLine, f.Place.EndColumn
 	f.Place = p
 	return f
@@ -333,12 +332,11 @@ func (s *scan) names(ctx context.Context, place scanner.Place, object string, na
 // nothing reaches.
 func (s *scan) unattached(ctx context.Context, reader *gitpack.Reader, order []int32) {
 	for _, p := range s.pinned {
-		path := s.paths.path(p.path)
 		for _, f := range s.at(p.blob, p.path) {
-			k := path + "\x00" + same(f)
+			k := f.Place.Path + "\x00" + same(f)
 			if !s.emitted[k] {
 				s.emitted[k] = true
-				s.out(at(f, scanner.Place{Repository: s.o.Repository, Ref: p.ref, Commit: p.commit}, path))
+				s.out(at(f, scanner.Place{Repository: s.o.Repository, Ref: p.ref, Commit: p.commit}))
 			}
 		}
 	}
@@ -366,7 +364,7 @@ func (s *scan) unattached(ctx context.Context, reader *gitpack.Reader, order []i
 			continue
 		}
 		for _, f := range s.at(gitpack.Number(n), noPath) {
-			put(at(f, scanner.Place{Repository: s.o.Repository}, ""))
+			put(at(f, scanner.Place{Repository: s.o.Repository}))
 		}
 	}
 }

@@ -37,7 +37,7 @@ func (s *scan) judgePaths(ctx context.Context, diffs [][]change) {
 				continue
 			}
 			path := s.paths.path(int32(n))
-			if s.o.Engine.IgnoresPath(path) {
+			if s.o.Engine.Ignores(path) {
 				s.pathFacts[n] |= pathIgnored
 			}
 			if s.o.Engine.NamesSecret(path) {
@@ -94,6 +94,13 @@ type worker struct {
 	_     [48]byte
 }
 
+func (w *worker) lose(why string) {
+	if w.lost == nil {
+		w.lost = map[string]int{}
+	}
+	w.lost[why]++
+}
+
 // walkBlobs scans the blobs of want.
 func (s *scan) walkBlobs(ctx context.Context, want []bool, counted bool) {
 	e := s.o.Engine
@@ -113,6 +120,9 @@ func (s *scan) walkBlobs(ctx context.Context, want []bool, counted bool) {
 				return nil
 			}
 			s.facts[o.Number] |= scanned
+			for _, why := range got.Reasons() {
+				workers[w].lose("files of which something was left out: " + why)
+			}
 			if !got.Empty() {
 				if workers[w].found == nil {
 					workers[w].found = map[gitpack.Number]*scanner.Scanned{}
@@ -126,10 +136,7 @@ func (s *scan) walkBlobs(ctx context.Context, want []bool, counted bool) {
 			return got
 		},
 		Failed: func(w int, n gitpack.Number, err error) {
-			if workers[w].lost == nil {
-				workers[w].lost = map[string]int{}
-			}
-			workers[w].lost[why(err)]++
+			workers[w].lose(why(err))
 		},
 	})
 	if err != nil && ctx.Err() == nil {

@@ -1,6 +1,8 @@
 package history
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -411,4 +413,44 @@ func FuzzParseCommit(f *testing.F) {
 			t.Error("a message longer than its object")
 		}
 	})
+}
+
+// zipped is a document of the form of an office program's, as a string.
+func zipped(t *testing.T, inner string) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	f, err := w.Create("word/document.xml")
+	must(t, err)
+	_, err = f.Write([]byte(inner))
+	must(t, err)
+	must(t, w.Close())
+	return b.String()
+}
+
+func TestArchivesAreOpened(t *testing.T) {
+	r := newRepo(t)
+	const name, inner = "doc/plan.docx", "doc/plan.docx!word/document.xml"
+	r.write(name, zipped(t, "<a/>\n<t>token="+tok(1)+"</t>\n"))
+	first := r.commit("one")
+	r.write(name, zipped(t, "<a/>\n<t>token="+tok(1)+"</t>\n<t>token="+tok(2)+"</t>\n"))
+	second := r.commit("two")
+	r.git("mv", name, "doc/moved.docx")
+	r.commit("three")
+	fs, res := r.scan(Options{})
+	if res.Partial {
+		t.Errorf("partial: %v", res.Reasons)
+	}
+	for n, want := range map[int]string{1: "blob " + inner + "@" + first + ":2", 2: "blob " + inner + "@" + second + ":3"} {
+		if got := places(fs, tok(n)); !slices.Equal(got, []string{want}) {
+			t.Errorf("secret %d: got %q, want %q", n, got, want)
+		}
+	}
+	cut := zipped(t, "<t/>")
+	r.write("cut.zip", cut[:len(cut)-30])
+	r.commit("four")
+	_, res = r.scan(Options{})
+	if !res.Partial || len(res.Reasons) != 1 || !strings.Contains(res.Reasons[0], "damaged") {
+		t.Errorf("a damaged archive: %+v", res)
+	}
 }
