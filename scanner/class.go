@@ -48,6 +48,18 @@ func assess(f *Finding) {
 	case f.Rule == "jwt" || f.Rule == "jwt-base64":
 		assessJWT(f, value, say)
 	}
+	if typed && !proved {
+		why, check := rules.Explain(value)
+		switch {
+		case why == "":
+		case check == rules.Passed:
+			say(1, why)
+		case check == rules.Failed:
+			say(-1, why)
+		default:
+			say(0, why)
+		}
+	}
 	if !typed && f.Provider == "" {
 		f.Reasons = append(f.Reasons, "the rule names no provider")
 	}
