@@ -169,7 +169,9 @@ func (f *forge) push(name, file, text string, force bool) {
 	}
 }
 
-func token(n int) string { return "gh" + "p_" + fmt.Sprintf("zQWBu%03dSOoRi4A9spHcVY5ncnsDkxkJ0mLq", n) }
+func token(n int) string {
+	return "gh" + "p_" + fmt.Sprintf("zQWBu%03dSOoRi4A9spHcVY5ncnsDkxkJ0mLq", n)
+}
 
 func leak(n int) string { return "token = '" + token(n) + "'\n" }
 

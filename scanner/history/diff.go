@@ -29,11 +29,6 @@ type change struct {
 	new, old gitpack.Number
 }
 
-// changes are those of one commit.
-type changes struct {
-	list []change
-}
-
 var errTooMany = errors.New("history holds more paths or changes than are told apart")
 
 // treeEntry is one entry of a tree.
