@@ -80,6 +80,7 @@ func TestLookalikes(t *testing.T) {
 		"url=https://example.com/hooks/" + write("<a26>", 3),
 		"AC" + hex(32, 4) + " is the account, " + hex(32, 5) + " the file's sum",
 		"\"EXPORT_WITH_DES40_CBC_SHA, TLS_DHE_DSS_WITH_DES_CBC_SHA_AND_THE_RESTX\"",
+		"x_EXPORT_WITH_DES40_CBC_SHA,\n\t\thttp2cipher_TLS_DHE_DSS_WITH_DES_CBC_SHA,",
 		"expo: tls_ecdhe_ecdsa_with_aes_cbc_sha_and_other",
 		"apollo = useApolloClientContextXY",
 		"hvs." + write("<w40>", 6),
