@@ -23,23 +23,44 @@ var loading sync.Mutex
 // extend.url are refused. Each load starts afresh: gitleaks' own loader loses
 // its default rules from the third load on.
 func Load(tomls ...[]byte) (config.Config, error) {
+	// Reading TOML is half of the work, and needs nobody's globals.
+	read := make([]config.ViperConfig, len(tomls))
+	errs := make([]error, len(tomls))
+	var reading sync.WaitGroup
+	for i, t := range tomls {
+		if len(bytes.TrimSpace(t)) > 0 {
+			reading.Go(func() { read[i], errs[i] = decode(t) })
+		}
+	}
 	loading.Lock()
 	defer loading.Unlock()
 	cfg, err := defaults()
+	reading.Wait()
 	if err != nil {
 		return config.Config{}, err
 	}
-	for _, t := range tomls {
-		err := add(&cfg, t)
+	for i, t := range tomls {
+		if errs[i] != nil {
+			return config.Config{}, errs[i]
+		}
+		if len(bytes.TrimSpace(t)) == 0 {
+			continue
+		}
+		more, err := addition(read[i], &cfg)
 		if err != nil {
 			return config.Config{}, err
 		}
+		extend(&cfg, more)
 	}
 	return cfg, nil
 }
 
 var parseDefaults = sync.OnceValues(func() (config.Config, error) {
-	return parse([]byte(config.DefaultConfig), nil)
+	vc, err := decode([]byte(config.DefaultConfig))
+	if err != nil {
+		return config.Config{}, err
+	}
+	return translate(vc, nil)
 })
 
 // defaults is a copy of gitleaks' default rules that may be changed.
@@ -57,6 +78,12 @@ func defaults() (config.Config, error) {
 
 // decode reads one TOML file.
 func decode(data []byte) (vc config.ViperConfig, err error) {
+	defer func() {
+		r := recover()
+		if r != nil {
+			err = fmt.Errorf("read rules: %v", r)
+		}
+	}()
 	v := viper.New() // never viper's global instance
 	v.SetConfigType("toml")
 	err = v.ReadConfig(bytes.NewReader(data))
@@ -70,13 +97,9 @@ func decode(data []byte) (vc config.ViperConfig, err error) {
 	return vc, nil
 }
 
-// parse reads one TOML file as gitleaks does, with base for the rules that it
-// changes only in part.
-func parse(data []byte, base *config.Config) (config.Config, error) {
-	vc, err := decode(data)
-	if err != nil {
-		return config.Config{}, err
-	}
+// addition compiles one TOML file, with base for the rules that it changes only
+// in part.
+func addition(vc config.ViperConfig, base *config.Config) (config.Config, error) {
 	if vc.Extend.Path != "" || vc.Extend.URL != "" {
 		return config.Config{}, errors.New("read rules: extend.path and extend.url are not supported: gitleaks' default rules are always there")
 	}
@@ -146,18 +169,6 @@ func translate(vc config.ViperConfig, base *config.Config) (cfg config.Config, e
 		cfg.Rules[id] = r
 	}
 	return cfg, nil
-}
-
-func add(cfg *config.Config, data []byte) error {
-	if len(bytes.TrimSpace(data)) == 0 {
-		return nil
-	}
-	more, err := parse(data, cfg)
-	if err != nil {
-		return err
-	}
-	extend(cfg, more)
-	return nil
 }
 
 // extend adds what more says to cfg, as gitleaks' extend does.
