@@ -13,7 +13,7 @@ import (
 // offsets are those of the inner file. The reasons say what could not be looked
 // at; an archive is then searched as it is, too.
 func (e *Engine) ScanAll(ctx context.Context, u Unit) (found []Finding, reasons []string) {
-	if u.Place.Object != "" && u.Place.Object != "blob" || !archive.Is(u.Data) {
+	if e.plain || u.Place.Object != "" && u.Place.Object != "blob" || !archive.Is(u.Data) {
 		found, whole := e.scan(ctx, u)
 		return found, withReason(nil, whole)
 	}
@@ -129,4 +129,6 @@ func (e *Engine) ScanChangeAll(ctx context.Context, u Unit, olds ...[]byte) (fou
 
 // Ignores reports whether a file need not be read, by its path: what
 // [Engine.IgnoresPath] says, save for archives, which can hold anything.
-func (e *Engine) Ignores(path string) bool { return e.IgnoresPath(path) && !archive.Named(path) }
+func (e *Engine) Ignores(path string) bool {
+	return e.IgnoresPath(path) && (e.plain || !archive.Named(path))
+}
