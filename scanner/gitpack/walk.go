@@ -496,15 +496,15 @@ func (k *walker) failed(l *plan, pos int32, err error) {
 	if k.w.Failed == nil {
 		return
 	}
-	todo := []int32{pos}
-	for len(todo) > 0 {
-		pos := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	stack := []int32{pos}
+	for len(stack) > 0 {
+		pos := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
 		if l.wanted[pos] {
 			k.w.Failed(k.id, l.p.first+Number(pos), err)
 		}
 		for c := l.child[pos]; c != nobody; c = l.next[c] {
-			todo = append(todo, c)
+			stack = append(stack, c)
 		}
 	}
 }

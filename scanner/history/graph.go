@@ -147,14 +147,14 @@ func (g *graph) find(object gitpack.Number) int32 {
 // reach marks a commit and all its ancestors by mark, which reports whether
 // that is new.
 func (g *graph) reach(from int32, mark func(int32) bool) {
-	todo := []int32{from}
-	for len(todo) > 0 {
-		i := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	stack := []int32{from}
+	for len(stack) > 0 {
+		i := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
 		if i < 0 || !mark(i) {
 			continue
 		}
-		todo = append(todo, g.nodes[i].parents...)
+		stack = append(stack, g.nodes[i].parents...)
 	}
 }
 
