@@ -3,12 +3,16 @@ package scanner
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"stanch/internal/secret"
+	"stanch/internal/version"
 	"stanch/scanner/match"
 	"stanch/scanner/rules"
 )
@@ -47,6 +51,7 @@ type Engine struct {
 	maxBlob int64
 	nothing *Scanned // of texts in which nothing was seen
 	binary  *Scanned // of other blobs
+	print   func() string
 }
 
 // New compiles the rules, which takes about 0.1 s. The error names the rule
@@ -71,7 +76,28 @@ func New(o Options) (*Engine, error) {
 	}
 	e.rules = match.New(cfg, match.Options{DecodeDepth: o.DecodeDepth, HonourAllow: o.HonourAllow})
 	e.matcher = e.rules
+	e.print = sync.OnceValue(func() string { return fingerprint(o) })
 	return e, nil
+}
+
+// Fingerprint names what an engine looks for: two engines with the same one find
+// the same in the same text. It is made of the version, the rules, what they
+// mean and the options, and is the key under which to remember what was scanned.
+// It is "" for an engine with a matcher of the caller's, of which nothing is
+// known.
+func (e *Engine) Fingerprint() string {
+	if e.print == nil {
+		return ""
+	}
+	return e.print()
+}
+
+func fingerprint(o Options) string {
+	h := sha256.New()
+	own := sha256.Sum256(o.ExtraRules)
+	fmt.Fprintf(h, "%q %x %x %d %t %t %d", version.Version(), rules.Sum(), own,
+		max(-1, o.DecodeDepth), o.HonourAllow, o.GitleaksOnly, max(0, o.MaxBlobBytes))
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // MaxBlobBytes is the size above which a reader should not hand in a blob.

@@ -345,3 +345,31 @@ func TestGitleaksOnly(t *testing.T) {
 		t.Errorf("extents %v, %v", ranges, ok)
 	}
 }
+
+func TestFingerprintTellsEnginesApart(t *testing.T) {
+	own := []byte("[[rules]]\nid = \"corp\"\nregex = '''corp_[a-z]{20}'''\n")
+	seen := map[string]Options{}
+	for _, o := range []Options{{}, {GitleaksOnly: true}, {GitleaksOnly: true, ExtraRules: own}, {GitleaksOnly: true, HonourAllow: true}, {GitleaksOnly: true, DecodeDepth: -1}} {
+		e, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		print := e.Fingerprint()
+		other, known := seen[print]
+		if print == "" || known {
+			t.Errorf("%+v: %q, as %+v", o, print, other)
+		}
+		seen[print] = o
+		again, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.Fingerprint() != print {
+			t.Errorf("%+v: not the same again", o)
+		}
+	}
+	e, err := New(Options{Matcher: engine().matcher})
+	if err != nil || e.Fingerprint() != "" {
+		t.Errorf("of a matcher of which nothing is known: %v", err)
+	}
+}

@@ -24,9 +24,13 @@ func TestDir(t *testing.T) {
 	put("b.toml", "# second")
 	put("a.toml", "# first")
 	put("kinds.json", `{"corp-key": {"provider": "corp", "kind": "api_key", "part": "token", "by": {"c_": "user_key"}}}`)
+	before := Sum()
 	toml, err := Dir(dir)
 	if err != nil || string(toml) != "# first\n# second\n" {
 		t.Fatalf("%q %v", toml, err)
+	}
+	if Sum() == before || Sum() != Sum() {
+		t.Error("the sum does not tell what is known")
 	}
 	k, ok := Of("corp-key", "c_1")
 	if !ok || k.Provider != "corp" || k.Kind != "user_key" {

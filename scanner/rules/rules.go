@@ -19,6 +19,7 @@ package rules
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"embed"
 	_ "embed" // of rules.json
 	"encoding/json"
@@ -26,6 +27,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/zricethezav/gitleaks/v8/config"
 )
 
 //go:embed toml/*.toml
@@ -96,6 +99,22 @@ func parseKinds(data []byte) (map[string]Kind, error) {
 	d.DisallowUnknownFields()
 	err := d.Decode(&m)
 	return m, err
+}
+
+// Sum is a SHA-256 sum of all that [Of] and [Named] know and of the rules
+// themselves: gitleaks' own, [Extra] and an operator's kinds. It differs when any
+// of them does.
+func Sum() [sha256.Size]byte {
+	h := sha256.New()
+	for _, text := range [][]byte{[]byte(config.DefaultConfig), Extra, kindsJSON, []byte(namesText)} {
+		sum := sha256.Sum256(text)
+		h.Write(sum[:])
+	}
+	own := operators.Load()
+	if own != nil {
+		_ = json.NewEncoder(h).Encode(*own) // with its keys in order; a hash takes all that it is given
+	}
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 func lookup(rule string) (Kind, bool) {
