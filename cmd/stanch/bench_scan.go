@@ -16,6 +16,7 @@ type benchScanCmd struct {
 	Mode    []string      `help:"What is measured: history, patches, wire, tree, push, start. Default: all." placeholder:"MODE,..." enum:"history,patches,wire,tree,push,start"`
 	Peer    []string      `help:"A scanner to compare with, beside those on PATH (gitleaks, gitleaks-re2, betterleaks, trufflehog); NAME begins with the kind: gitleaks-mine=/opt/gitleaks." placeholder:"NAME=PATH"`
 	Runs    int           `help:"Runs of each command; they alternate, and the median counts." default:"3"`
+	Slow    time.Duration `help:"A command that takes longer than this runs once only; 0 for none." default:"0s"`
 	Timeout time.Duration `help:"Of one command; a slower one is left out." default:"15m"`
 	Format  string        `help:"Output: table (Markdown) or json." enum:"table,json" default:"table"`
 }
@@ -64,7 +65,7 @@ func (c *benchScanCmd) Run(rt *runtime) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	r, err := scanbench.Run(rt.ctx, scanbench.Options{
-		Binary: binary, Repos: c.Repos, Peers: peers, Modes: modes, Runs: c.Runs, Dir: dir, Timeout: c.Timeout,
+		Binary: binary, Repos: c.Repos, Peers: peers, Modes: modes, Runs: c.Runs, Slow: c.Slow, Dir: dir, Timeout: c.Timeout,
 		Tell: func(format string, args ...any) { fmt.Fprintf(rt.stderr, format+"\n", args...) },
 	})
 	if err != nil {

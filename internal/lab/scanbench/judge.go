@@ -126,7 +126,7 @@ func (r *Result) packMB(name string) float64 {
 func (r Result) Markdown(w io.Writer) error {
 	m := r.Machine
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, stanch %s, %s %s, %d x %s, load %s before and %s after; medians of %d alternating runs.\n",
+	fmt.Fprintf(&b, "%s, stanch %s, %s %s, %d x %s, load %s before and %s after; medians of %d alternating runs (fewer where the table says so).\n",
 		m.At.Format("2006-01-02 15:04 UTC"), m.Version, m.Go, m.Platform, m.CPUs, m.CPU, m.LoadBefore, m.LoadAfter, r.Runs)
 	b.WriteString("\n| repository | commits | packs MB |\n|---|--:|--:|\n")
 	for _, repo := range r.Repos {
@@ -136,11 +136,11 @@ func (r Result) Markdown(w io.Writer) error {
 	for _, row := range r.Rows {
 		if row.Mode != mode {
 			mode = row.Mode
-			fmt.Fprintf(&b, "\n%s\n\n| repository | tool | CPU s | wall s | memory MB | findings | times ours |\n|---|---|--:|--:|--:|--:|--:|\n", mode)
+			fmt.Fprintf(&b, "\n%s\n\n| repository | tool | CPU s | wall s | memory MB | findings | times ours | runs |\n|---|---|--:|--:|--:|--:|--:|--:|\n", mode)
 		}
 		for i, c := range row.Cells {
 			if c.Failed != "" {
-				fmt.Fprintf(&b, "| %s | %s | failed: %s | | | | |\n", row.Repo, c.Tool, strings.ReplaceAll(c.Failed, "|", "/"))
+				fmt.Fprintf(&b, "| %s | %s | failed: %s | | | | | |\n", row.Repo, c.Tool, strings.ReplaceAll(c.Failed, "|", "/"))
 				continue
 			}
 			found, times := "", "1"
@@ -150,7 +150,7 @@ func (r Result) Markdown(w io.Writer) error {
 			if i > 0 {
 				times = fmt.Sprintf("%.2f", ratio(row.Cells[0], c, row.Mode))
 			}
-			fmt.Fprintf(&b, "| %s | %s | %.2f | %.2f | %.0f | %s | %s |\n", row.Repo, c.Tool, c.CPU, c.Wall, c.MemoryMB, found, times)
+			fmt.Fprintf(&b, "| %s | %s | %.2f | %.2f | %.0f | %s | %s | %d |\n", row.Repo, c.Tool, c.CPU, c.Wall, c.MemoryMB, found, times, len(c.Runs))
 		}
 	}
 	if len(r.Pushes) > 0 {

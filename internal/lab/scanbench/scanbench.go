@@ -32,6 +32,7 @@ type Options struct {
 	Peers   []Peer
 	Modes   []Mode
 	Runs    int           // of every command; the median counts
+	Slow    time.Duration // a command that takes longer runs once only; 0 for none
 	Dir     string        // for work trees and reports; the caller deletes it
 	Timeout time.Duration // of one command; a command that takes longer is left out of the comparison
 	Tell    func(format string, args ...any)
@@ -165,10 +166,9 @@ func (o Options) measure(ctx context.Context, mode Mode, repo repository) (Row, 
 	for n := range o.Runs {
 		for i, j := range jobs {
 			c := &row.Cells[i]
-			if c.Failed != "" {
+			if c.Failed != "" || n > 0 && o.slow(c.Runs[0]) {
 				continue
 			}
-			o.Tell("%s of %s: %s, run %d of %d", mode, repo.Name, j.tool, n+1, o.Runs)
 			u, err := j.run(ctx, o.Timeout)
 			if ctx.Err() != nil {
 				return row, ctx.Err()
@@ -178,6 +178,7 @@ func (o Options) measure(ctx context.Context, mode Mode, repo repository) (Row, 
 				o.Tell("%s failed: %s", j.tool, c.Failed)
 				continue
 			}
+			o.Tell("%s of %s: %s, run %d of %d: %.2f s of CPU, %.2f s, %.0f MB", mode, repo.Name, j.tool, n+1, o.Runs, u.CPU, u.Wall, u.MemoryMB)
 			c.Runs = append(c.Runs, u)
 		}
 	}
@@ -189,6 +190,8 @@ func (o Options) measure(ctx context.Context, mode Mode, repo repository) (Row, 
 	}
 	return row, nil
 }
+
+func (o Options) slow(u Usage) bool { return o.Slow > 0 && u.Wall > o.Slow.Seconds() }
 
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
