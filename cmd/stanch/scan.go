@@ -68,6 +68,7 @@ type scanRun struct {
 	verdicts []format.Verdict
 	unasked  int // credentials of which no provider gave a usable answer
 	sources  *columns
+	shared   *history.Shared // what repositories have in common; nil for one alone
 }
 
 func (c *scanCmd) Run(rt *runtime) error {
@@ -118,7 +119,11 @@ func (c *scanCmd) Run(rt *runtime) error {
 	if c.Staged {
 		return r.staged(paths)
 	}
-	for _, p := range distinct(paths) {
+	paths = distinct(paths)
+	if len(paths) > 1 {
+		r.shared = history.NewShared("")
+	}
+	for _, p := range paths {
 		err := r.path(p)
 		if err != nil {
 			r.clear()
@@ -267,7 +272,7 @@ func (r *scanRun) repository(p, root, gitDir string) error {
 	}
 	r.sources.repository(gitDir)
 	res, err := history.Scan(r.rt.ctx, gitDir, history.Options{
-		Engine: r.engine, Messages: r.cmd.Format == "gitleaks", Progress: r.progress(), Since: since,
+		Engine: r.engine, Messages: r.cmd.Format == "gitleaks", Progress: r.progress(), Since: since, Shared: r.shared,
 	}, func(f scanner.Finding) {
 		known[[3]string{f.Place.Path, f.Rule, f.Secret.Reveal()}] = true
 		r.emit(f)

@@ -40,7 +40,7 @@ func (r *scanRun) remote(p string) error {
 	if r.cmd.TokenEnv != "" {
 		from.Token = secret.New(os.Getenv(r.cmd.TokenEnv))
 	}
-	o := history.Options{Engine: r.engine, Messages: r.cmd.Format == "gitleaks", Progress: r.progress(), Repository: repositoryName(p)}
+	o := history.Options{Engine: r.engine, Messages: r.cmd.Format == "gitleaks", Progress: r.progress(), Repository: repositoryName(p), Shared: r.shared}
 	res, err := history.ScanRemote(r.rt.ctx, from, gitwire.Limits{BlobBytes: r.cmd.MaxSize << 20}, o, nil, r.emit)
 	hint := ""
 	switch {

@@ -124,7 +124,7 @@ func (c *commit) place(repository string, id gitpack.ID) scanner.Place {
 // holds reports whether a blob can have findings at a path.
 func (s *scan) holds(blob gitpack.Number, path int32) bool {
 	f := s.pathFact(path)
-	return f&pathIgnored == 0 && (s.found[blob] != nil || f&pathNames != 0 && s.facts[blob]&scanned != 0)
+	return f&pathIgnored == 0 && (s.found[blob] != nil || f&pathNames != 0 && s.facts[blob]&(scanned|barren) != 0)
 }
 
 func (s *scan) pathFact(path int32) pathFact {
@@ -259,11 +259,27 @@ func (s *scan) freshPaths(ctx context.Context, order []int32, diffs [][]change) 
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		for _, p := range part {
+		for _, p := range s.telling(ctx, part) {
 			hot[first[p]] = true
+			s.pathFacts[p] |= pathSays
 		}
 	})
 	return first, hot
+}
+
+// telling gives those of the paths in which something is found, or all where it is
+// in no single one.
+func (s *scan) telling(ctx context.Context, paths []int32) []int32 {
+	var out []int32
+	for _, p := range paths {
+		if !s.o.Engine.ScanBlob(ctx, nameText([]string{s.paths.path(p)})).Empty() {
+			out = append(out, p)
+		}
+	}
+	if len(out) == 0 {
+		return paths
+	}
+	return out
 }
 
 // nameText puts names on lines of their own.

@@ -15,6 +15,7 @@ type pathFact uint8
 const (
 	pathIgnored pathFact = 1 << iota
 	pathNames            // the path alone is a finding
+	pathSays             // rules that look at texts may find something in the path
 )
 
 // judgePaths asks the rules about every path, and marks what stands on one that
@@ -75,6 +76,9 @@ func (s *scan) scanBlobs(ctx context.Context) {
 		if lost {
 			s.facts[n] |= adrift
 		}
+		if s.recall(gitpack.Number(n)) {
+			continue
+		}
 		want[n] = true
 		total++
 	}
@@ -120,6 +124,9 @@ func (s *scan) walkBlobs(ctx context.Context, want []bool, counted bool) {
 				return nil
 			}
 			s.facts[o.Number] |= scanned
+			if len(got.Reasons()) > 0 {
+				s.facts[o.Number] |= cut
+			}
 			for _, why := range got.Reasons() {
 				workers[w].lose("files of which something was left out: " + why)
 			}
@@ -156,13 +163,13 @@ func (s *scan) walkBlobs(ctx context.Context, want []bool, counted bool) {
 // scan, since Options says that it was scanned before: only so can be told what
 // is new. It is needed for commits with findings alone.
 func (s *scan) past(ctx context.Context, order []int32, diffs [][]change) {
-	if !s.partly && s.o.Seen == nil {
+	if !s.partly && s.o.Seen == nil && s.o.Shared == nil {
 		return
 	}
 	want := make([]bool, len(s.facts))
 	any := false
 	need := func(n gitpack.Number) {
-		if n != gitpack.None && s.facts[n]&scanned == 0 {
+		if n != gitpack.None && s.facts[n]&(scanned|barren) == 0 && !s.recall(n) {
 			want[n] = true
 			any = true
 		}
@@ -208,7 +215,7 @@ func (s *scan) remember(ctx context.Context, order []int32) {
 	}
 	complete := ctx.Err() == nil
 	for n, f := range s.facts {
-		if f&scanned != 0 && (complete || s.found[gitpack.Number(n)] == nil) {
+		if f&(scanned|barren) != 0 && (complete || s.found[gitpack.Number(n)] == nil) {
 			s.o.Seen.Add(s.repo.ID(gitpack.Number(n)))
 		}
 	}

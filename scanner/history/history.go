@@ -20,6 +20,7 @@ type Options struct {
 	Since        []string       // ids of commits whose history was scanned already; it is left out
 	After        time.Time      // commits that were committed before it are left out; zero means none
 	Seen         Seen           // objects that were scanned already, here or elsewhere; may be nil
+	Shared       *Shared        // what scans of other repositories found out about objects; may be nil
 	MaxBlobBytes int64          // 0 means the engine's limit
 	Repository   string         // written to Place.Repository
 	Messages     bool           // fill in Finding.CommitMessage
@@ -124,6 +125,8 @@ const (
 	wanted                   // on some path that the rules do not leave out
 	scanned
 	adrift // to be scanned, though nothing that was read reaches it
+	barren // nothing is in it
+	cut    // scanned, but not all of it
 )
 
 // scan is the state of one Scan.
@@ -190,13 +193,15 @@ func (s *scan) all(ctx context.Context) error {
 	}
 	order := s.choose()
 	s.count.total.Store(int64(len(order)))
-	diffs := s.diffs(ctx, order)
+	all := order
+	order, diffs := s.compare(ctx, order)
 	s.judgePaths(ctx, diffs)
 	s.texts(ctx, order)
 	s.scanBlobs(ctx)
 	s.past(ctx, order, diffs)
 	s.attribute(ctx, order, diffs)
-	s.remember(ctx, order)
+	s.share(ctx, order, diffs)
+	s.remember(ctx, all)
 	return nil
 }
 
@@ -292,7 +297,7 @@ func (s *scan) result(ctx context.Context) Result {
 	r.Partial = len(r.Reasons) > 0
 	r.looked = &idSet{size: s.repo.IDSize()}
 	for n, f := range s.facts {
-		if f&scanned != 0 {
+		if f&(scanned|barren) != 0 {
 			id := s.repo.ID(gitpack.Number(n))
 			r.looked.sorted = append(r.looked.sorted, id.Bytes()...)
 		}
