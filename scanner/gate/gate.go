@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"stanch/scanner"
+	"stanch/scanner/gitpack"
 )
 
 // Limits bounds one look. The zero value of each field means its default.
@@ -220,8 +221,8 @@ func (l *look) scan(ctx context.Context, j job) {
 // header looks at what a commit or tag says: its message, people, and headers
 // that Git does not know.
 func (l *look) header(ctx context.Context, j job) {
-	h := parseHeader(j.data)
-	place := scanner.Place{Repository: l.repo, Ref: l.ref, Author: h.author, AuthoredAt: h.authored, Committer: h.committer, CommitAt: h.committed}
+	h := gitpack.ParseStatement(j.data)
+	place := scanner.Place{Repository: l.repo, Ref: l.ref, Author: h.Author, AuthoredAt: h.Authored, Committer: h.Committer, CommitAt: h.Committed}
 	names := [3]string{"tag-message", "tagger", "tag-header"}
 	if j.kind == "commit" {
 		place.Commit = l.objects[j.index[0]]
@@ -237,12 +238,12 @@ func (l *look) header(ctx context.Context, j job) {
 		place.Object = object
 		l.keep(j.index[0], l.Engine.Scan(ctx, scanner.Unit{Data: data, Place: place}))
 	}
-	unit(names[0], h.message)
-	unit(names[1], []byte(h.author.Name+" "+h.author.Email))
-	if h.committer != h.author && h.committer != (scanner.Person{}) {
-		unit("committer", []byte(h.committer.Name+" "+h.committer.Email))
+	unit(names[0], h.Message)
+	unit(names[1], []byte(h.Author.Name+" "+h.Author.Email))
+	if h.Committer != h.Author && h.Committer != (scanner.Person{}) {
+		unit("committer", []byte(h.Committer.Name+" "+h.Committer.Email))
 	}
-	unit(names[2], h.extra)
+	unit(names[2], h.Extra)
 }
 
 // paths looks at the names of files that are new.

@@ -2,16 +2,11 @@ package gate
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
-
-	"stanch/scanner"
 )
 
 // Update is one ref that a push would change, as git tells a pre-receive hook
@@ -142,60 +137,4 @@ func parseRaw(record string) (c change, paths int, err error) {
 		return c, 2, nil
 	}
 	return c, 1, nil
-}
-
-// header is what a commit or tag object says. Nothing in it is authenticated.
-type header struct {
-	author, committer   scanner.Person // a tag's tagger is its author
-	authored, committed time.Time
-	message             []byte
-	extra               []byte // headers that Git does not need: they can hold anything
-}
-
-// parseHeader reads any bytes: what does not fit the format lands in extra, so
-// that nothing escapes the scan.
-func parseHeader(data []byte) header {
-	var h header
-	head, message, found := bytes.Cut(data, []byte("\n\n"))
-	if !found {
-		head = data
-	}
-	h.message = message
-	signature := false
-	for line := range bytes.SplitSeq(head, []byte("\n")) {
-		if signature && bytes.HasPrefix(line, []byte(" ")) {
-			continue // base64 of an armoured signature
-		}
-		key, value, _ := bytes.Cut(line, []byte(" "))
-		signature = bytes.HasPrefix(key, []byte("gpgsig")) && bytes.HasPrefix(value, []byte("-----BEGIN "))
-		switch {
-		case signature, len(line) == 0:
-		case (string(key) == "tree" || string(key) == "parent" || string(key) == "object") && isID(string(value)):
-		case string(key) == "author" || string(key) == "tagger":
-			h.author, h.authored = parsePerson(string(value))
-		case string(key) == "committer":
-			h.committer, h.committed = parsePerson(string(value))
-		default:
-			h.extra = append(append(h.extra, line...), '\n')
-		}
-	}
-	return h
-}
-
-// parsePerson reads "Name <email> seconds zone".
-func parsePerson(s string) (scanner.Person, time.Time) {
-	open, shut := strings.LastIndexByte(s, '<'), strings.LastIndexByte(s, '>')
-	if open < 0 || shut < open {
-		return scanner.Person{Name: s}, time.Time{}
-	}
-	p := scanner.Person{Name: strings.TrimSpace(s[:open]), Email: s[open+1 : shut]}
-	field := strings.Fields(s[shut+1:])
-	if len(field) == 0 {
-		return p, time.Time{}
-	}
-	sec, err := strconv.ParseInt(field[0], 10, 64)
-	if err != nil || sec < 0 || sec > 1<<36 {
-		return p, time.Time{} // not a time that Git or JSON can show
-	}
-	return p, time.Unix(sec, 0).UTC()
 }

@@ -191,7 +191,7 @@ func (f *fetcher) peel(ctx context.Context, tip *string, removed bool) (string, 
 		return "", fmt.Errorf("fetch tag: %w", ErrNotFound)
 	}
 	defer o.close()
-	want := ""
+	want := gitpack.Type(0)
 	for range tagDepth {
 		n := o.find(*tip, gitpack.Tag)
 		if n == gitpack.None {
@@ -201,7 +201,7 @@ func (f *fetcher) peel(ctx context.Context, tip *string, removed bool) (string, 
 		if err != nil {
 			return "", err
 		}
-		t := parseTag(data)
+		t := gitpack.ParseStatement(data)
 		err = f.emitTag(*tip, t, removed)
 		if err != nil {
 			return "", err
@@ -209,19 +209,19 @@ func (f *fetcher) peel(ctx context.Context, tip *string, removed bool) (string, 
 		if len(t.Object) != len(*tip) {
 			return "", errors.New("fetch tag: malformed tag object")
 		}
-		*tip, want = t.Object, t.Type
+		*tip, want = t.Object, t.ObjectType
 	}
 	f.partial("tag of a tag, more than " + strconv.Itoa(tagDepth) + " deep")
 	return "", nil
 }
 
 // peeled looks at what a tag names; want is what the tag says of it.
-func (f *fetcher) peeled(ctx context.Context, o *objects, id, want string, removed bool) (string, error) {
+func (f *fetcher) peeled(ctx context.Context, o *objects, id string, want gitpack.Type, removed bool) (string, error) {
 	if o.find(id, gitpack.Commit) != gitpack.None {
 		return KindCommit, nil
 	}
 	sd := &side{removed: removed}
-	if o.find(id, gitpack.Blob) != gitpack.None || want == KindBlob {
+	if o.find(id, gitpack.Blob) != gitpack.None || want == gitpack.Blob {
 		sd.changes = []change{{New: id, Added: true}}
 		err := f.flush(ctx, sd)
 		f.sum(sd)
@@ -244,17 +244,27 @@ func (f *fetcher) peeled(ctx context.Context, o *objects, id, want string, remov
 	return "tree", err
 }
 
-func (f *fetcher) emitTag(id string, t tag, removed bool) error {
-	place := scanner.Place{Object: PlaceTagMessage, Author: t.Tagger, AuthoredAt: t.Tagged, Removed: removed}
-	if t.Type == KindCommit {
+func (f *fetcher) emitTag(id string, t gitpack.Statement, removed bool) error {
+	place := scanner.Place{Author: t.Author, AuthoredAt: t.Authored, Removed: removed}
+	if t.ObjectType == gitpack.Commit {
 		place.Commit = t.Object
 	}
-	err := f.emit(Object{Kind: KindTag, ID: id, Data: t.Message, Place: place})
-	if err != nil {
-		return err
+	parts := []struct {
+		object string
+		data   []byte
+	}{
+		{PlaceTagMessage, t.Message},
+		{PlaceTagger, personText(t.Author)},
+		{PlaceTagHeader, t.Extra},
 	}
-	place.Object = PlaceTagger
-	return f.emit(Object{Kind: KindTag, ID: id, Data: personText(t.Tagger), Place: place})
+	for _, p := range parts {
+		place.Object = p.object
+		err := f.emit(Object{Kind: KindTag, ID: id, Data: p.data, Place: place})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // read takes in one object up to the limit.

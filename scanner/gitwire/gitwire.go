@@ -115,6 +115,7 @@ const (
 	PlaceAuthor        = "author"
 	PlaceCommitter     = "committer"
 	PlaceTagMessage    = "tag-message"
+	PlaceTagHeader     = "tag-header" // the tag's own name, and what Git does not know
 	PlaceTagger        = "tagger"
 	PlaceRefName       = "ref-name"
 	PlacePath          = "path"

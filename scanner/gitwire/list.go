@@ -126,7 +126,7 @@ func readParents(ctx context.Context, o *objects) ([][]gitpack.Number, error) {
 		Kind: gitpack.Commit,
 		Visit: func(_ int, c *gitpack.Object) any {
 			// a commit that the pack holds twice is visited once
-			for _, p := range parseCommit(c.Data).Parents {
+			for _, p := range gitpack.ParseStatement(c.Data).Parents {
 				n := o.find(p, gitpack.Commit)
 				if n != gitpack.None && !slices.Contains(parents[c.Number], n) {
 					parents[c.Number] = append(parents[c.Number], n)

@@ -24,6 +24,12 @@ type side struct {
 	tries   int // fetches that hit the size limit
 }
 
+// commit is a commit with its id.
+type commit struct {
+	ID string
+	gitpack.Statement
+}
+
 // side hands out the commits ids of one side of the push.
 func (f *fetcher) side(ctx context.Context, tip string, ids []string, removed bool) error {
 	sd := &side{tip: tip, removed: removed}
@@ -90,7 +96,7 @@ func (f *fetcher) batch(ctx context.Context, sd *side, ids []string, depth int) 
 		if err != nil {
 			return err
 		}
-		c.Message, c.Headers = nil, nil
+		c.Message, c.Extra = nil, nil
 		commits = append(commits, c)
 	}
 	for _, c := range commits {
@@ -117,9 +123,7 @@ func (f *fetcher) commit(o *objects, id string) (commit, bool, error) {
 	if err != nil {
 		return commit{}, false, err
 	}
-	c := parseCommit(data)
-	c.ID = id
-	return c, true, nil
+	return commit{id, gitpack.ParseStatement(data)}, true, nil
 }
 
 // changed finds what a commit changed against its parents. Where parents are
@@ -333,7 +337,7 @@ func (f *fetcher) emitCommit(c commit, removed bool) error {
 		data   []byte
 	}{
 		{PlaceCommitMessage, c.Message},
-		{PlaceCommitHeader, c.Headers},
+		{PlaceCommitHeader, c.Extra},
 		{PlaceAuthor, personText(c.Author)},
 		{PlaceCommitter, personText(c.Committer)},
 	}
@@ -352,4 +356,11 @@ func (f *fetcher) emitCommit(c commit, removed bool) error {
 
 func placeOf(c commit, removed bool) scanner.Place {
 	return scanner.Place{Commit: c.ID, Author: c.Author, Committer: c.Committer, AuthoredAt: c.Authored, CommitAt: c.Committed, Removed: removed}
+}
+
+func personText(p scanner.Person) []byte {
+	if p.Email == "" {
+		return []byte(p.Name)
+	}
+	return []byte(p.Name + " <" + p.Email + ">")
 }

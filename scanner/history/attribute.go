@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"stanch/scanner"
 	"stanch/scanner/gitpack"
@@ -46,9 +47,9 @@ func (s *scan) texts(ctx context.Context, order []int32) {
 			return i >= 0 && want[i]
 		},
 		Visit: func(_ int, o *gitpack.Object) any {
-			c := parseCommit(o.Data)
-			author, committer := names(c.author), names(c.committer)
-			if author || committer || says(c.message) || says(c.extra) {
+			c := gitpack.ParseStatement(o.Data)
+			author, committer := names(c.Author), names(c.Committer)
+			if author || committer || says(c.Message) || says(c.Extra) {
 				s.flagged[s.graph.find(o.Number)] = true
 			}
 			return nil
@@ -81,9 +82,9 @@ func (s *scan) attribute(ctx context.Context, order []int32, diffs [][]change) {
 		if !ok {
 			continue
 		}
-		m := &moment{s: s, i: i, changes: diffs[at], place: c.place(s.o.Repository, s.repo.ID(s.graph.nodes[i].object))}
+		m := &moment{s: s, i: i, changes: diffs[at], place: placeOf(c, s.o.Repository, s.repo.ID(s.graph.nodes[i].object))}
 		if s.o.Messages {
-			m.message = string(c.message)
+			m.message = string(c.Message)
 		}
 		if s.flagged[i] {
 			s.context(ctx, m.place, c, "commit-message", m.put)
@@ -105,20 +106,28 @@ func (s *scan) attribute(ctx context.Context, order []int32, diffs [][]change) {
 	s.unattached(ctx, reader, order)
 }
 
-func (s *scan) readCommit(reader *gitpack.Reader, n gitpack.Number) (commit, bool) {
+func (s *scan) readCommit(reader *gitpack.Reader, n gitpack.Number) (gitpack.Statement, bool) {
 	_, data, err := reader.Read(n)
 	if err != nil {
 		s.lose(why(err), 1)
-		return commit{}, false
+		return gitpack.Statement{}, false
 	}
-	return parseCommit(data), true
+	return gitpack.ParseStatement(data), true
 }
 
-func (c *commit) place(repository string, id gitpack.ID) scanner.Place {
+func placeOf(c gitpack.Statement, repository string, id gitpack.ID) scanner.Place {
 	return scanner.Place{
 		Repository: repository, Commit: id.String(),
-		Author: c.author, Committer: c.committer, AuthoredAt: c.authored, CommitAt: c.committed,
+		Author: c.Author, Committer: c.Committer, AuthoredAt: utc(c.Authored), CommitAt: utc(c.Committed),
 	}
+}
+
+// utc leaves a time that nobody wrote down what it is.
+func utc(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC()
 }
 
 // holds reports whether a blob can have findings at a path.
@@ -295,16 +304,16 @@ func nameText(names []string) []byte {
 }
 
 // context scans what a commit or tag says about itself.
-func (s *scan) context(ctx context.Context, place scanner.Place, c commit, object string, put func(scanner.Finding)) {
+func (s *scan) context(ctx context.Context, place scanner.Place, c gitpack.Statement, object string, put func(scanner.Finding)) {
 	units := []struct {
 		object string
 		data   []byte
 		once   bool
 	}{
-		{object, c.message, false},
-		{"author", []byte(personText(c.author)), true},
-		{"committer", []byte(personText(c.committer)), true},
-		{"header", c.extra, false},
+		{object, c.Message, false},
+		{"author", []byte(personText(c.Author)), true},
+		{"committer", []byte(personText(c.Committer)), true},
+		{"header", c.Extra, false},
 	}
 	for _, u := range units {
 		if len(bytes.TrimSpace(u.data)) == 0 || u.once && s.told[string(u.data)] {
@@ -372,7 +381,7 @@ func (s *scan) unattached(ctx context.Context, reader *gitpack.Reader, order []i
 		}
 		c, ok := s.readCommit(reader, n.object)
 		if ok {
-			s.context(ctx, c.place(s.o.Repository, s.repo.ID(n.object)), c, "commit-message", put)
+			s.context(ctx, placeOf(c, s.o.Repository, s.repo.ID(n.object)), c, "commit-message", put)
 		}
 	}
 	for n, f := range s.facts {

@@ -400,21 +400,6 @@ func TestTree(t *testing.T) {
 	}
 }
 
-func FuzzParseCommit(f *testing.F) {
-	f.Add([]byte("tree x\nauthor A <a@b> 1 +0000\ncommitter C <c@d> 2 +0000\n\nmessage\n"))
-	f.Add([]byte("object x\ntype commit\ntag v1\ntagger T <t@u> 99999999999999999999 +0000\n\nm"))
-	f.Add([]byte("author <<>> \n\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		c := parseCommit(data)
-		if !c.authored.IsZero() && (c.authored.Year() < 1970 || c.authored.Year() > 9999) {
-			t.Errorf("year %d cannot be written as JSON", c.authored.Year())
-		}
-		if len(c.message) > len(data) {
-			t.Error("a message longer than its object")
-		}
-	})
-}
-
 // zipped is a document of the form of an office program's, as a string.
 func zipped(t *testing.T, inner string) string {
 	t.Helper()

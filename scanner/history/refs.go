@@ -73,12 +73,12 @@ func (s *scan) ref(ctx context.Context, reader *gitpack.Reader, n gitpack.Number
 			s.broken.Store(true)
 			return
 		}
-		c := parseCommit(data)
+		c := gitpack.ParseStatement(data)
 		s.res.Tags++
-		place := scanner.Place{Repository: s.o.Repository, Ref: name, Author: c.author, AuthoredAt: c.authored}
-		id, ok := gitpack.ParseID(c.object)
-		if ok && c.objectType == "commit" {
-			place.Commit = c.object
+		place := scanner.Place{Repository: s.o.Repository, Ref: name, Author: c.Author, AuthoredAt: utc(c.Authored)}
+		id, ok := gitpack.ParseID(c.Object)
+		if ok && c.ObjectType == gitpack.Commit {
+			place.Commit = c.Object
 		}
 		if s.o.Seen == nil || !s.o.Seen.Has(s.repo.ID(n)) {
 			s.context(ctx, place, c, "tag-message", s.out)
