@@ -1,9 +1,12 @@
 package rules_test
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 
+	"stanch/scanner/match"
 	"stanch/scanner/rules"
 )
 
@@ -44,6 +47,34 @@ func TestOfMatch(t *testing.T) {
 		k, typed := rules.OfMatch(c.rule, c.text, secret)
 		if k.Provider != c.provider || k.Kind != c.kind || typed != (c.rule == "slack-bot-token") {
 			t.Errorf("%s in %q: %+v %v", c.rule, c.text, k, typed)
+		}
+	}
+}
+
+// What goes on behind a named secret belongs to it, and makes it none: a word
+// of a sentence, a part of a URL, a value in other letters.
+func TestNamedSecretIsWhole(t *testing.T) {
+	g := match.New(load(t), match.Options{DecodeDepth: -1})
+	key := write("<b32>", 5)
+	for text, whole := range map[string]bool{
+		"zoho_key = \"" + key + "\"":              true,
+		"zoho_key = '" + key + "';":               true,
+		"{\\\"zoho_key\\\": \\\"" + key + "\\\"}": true,
+		"zoho_key=" + key:                         true,
+		"zoho_key: " + key + " # of the app":      true,
+		"<zohoKey>" + key + "</zohoKey>":          true,
+		"zoho_key = \"" + key + "?":               false,
+		"zoho_key = \"" + key + "%20\"":           false,
+		"zoho_key = \"" + key + ", and so":        false,
+		"zoho_key = \"=" + key + "\"":             false,
+		"zoho_key=" + key + "#fragment":           false,
+		"zoho_key=" + key + "(x)":                 false,
+	} {
+		found := slices.ContainsFunc(g.Match(context.Background(), match.Input{Data: []byte(text)}), func(m match.Match) bool {
+			return strings.HasPrefix(m.Rule, "named-secret-") && m.Secret == key
+		})
+		if found != whole {
+			t.Errorf("%s: found is %v", text, found)
 		}
 	}
 }
