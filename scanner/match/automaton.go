@@ -30,13 +30,24 @@ const (
 	lanesFrom = 256
 )
 
-// newAutomaton builds the automaton of some words, which are lower case and not
-// empty.
+// branch is a node of the tree of the words; 0, the root, is nobody's child.
+type branch struct {
+	child, next int32 // the first child, and the next of the same parent
+	fall        int32 // where the longest end of this one's text begins a word, too
+	word        int32 // that ends here, plus one
+	class       uint8
+	number      uint32 // of the state
+	ends        []int32
+}
+
+// newAutomaton builds the automaton of some words, which are lower case, not
+// empty and different: of equal ones the first is seen.
 func newAutomaton(words []string) *automaton {
 	a := &automaton{}
-	classes := 1
+	classes, letters := 1, 1
 	for _, w := range words {
 		a.longest = max(a.longest, len(w))
+		letters += len(w)
 		for _, c := range []byte(w) {
 			if a.class[c] == 0 {
 				a.class[c] = uint8(min(classes, 255))
@@ -50,73 +61,96 @@ func newAutomaton(words []string) *automaton {
 	for 1<<a.shift < classes {
 		a.shift++
 	}
-	width := 1 << a.shift
+	tree := a.tree(words, letters)
+	order := breadthFirst(tree)
 
-	// The tree of the words. Child 0 is none: no word ends in the root.
-	tree := make([]int32, width)
-	ends := [][]int32{nil}
-	for i, w := range words {
-		at := 0
-		for _, c := range []byte(w) {
-			k := at<<a.shift + int(a.class[c])
-			if tree[k] == 0 {
-				tree[k] = int32(len(ends))
-				ends = append(ends, nil)
-				tree = append(tree, make([]int32, width)...)
-			}
-			at = int(tree[k])
-		}
-		ends[at] = append(ends[at], int32(i))
-	}
-
-	// Breadth first, a state's missing transitions are those of its fallback.
-	fall := make([]int32, len(ends))
-	order := make([]int32, 0, len(ends))
-	order = append(order, 0)
-	for i := 0; i < len(order); i++ {
-		at := order[i]
-		row := tree[int(at)<<a.shift:][:width]
-		back := tree[int(fall[at])<<a.shift:][:width]
-		for c, child := range row {
-			if child == 0 {
-				if at != 0 {
-					row[c] = back[c]
-				}
-				continue
-			}
-			if at != 0 {
-				fall[child] = back[c]
-			}
-			order = append(order, child)
-		}
-		if at != 0 {
-			ends[at] = append(ends[at], ends[fall[at]]...)
-		}
-	}
-	number := make([]uint32, len(ends))
 	n := uint32(0)
 	for _, last := range []bool{false, true} {
 		if last {
 			a.first = n << a.shift
 		}
 		for _, at := range order {
-			if (len(ends[at]) > 0) != last {
+			if (len(tree[at].ends) > 0) != last {
 				continue
 			}
-			number[at] = n
+			tree[at].number = n
 			n++
 			if last {
-				a.ends = append(a.ends, ends[at])
+				a.ends = append(a.ends, tree[at].ends)
 			}
 		}
 	}
-	a.next = make([]uint32, len(tree))
-	for at := range ends {
-		for c := range width {
-			a.next[int(number[at])<<a.shift+c] = number[tree[at<<a.shift+c]] << a.shift
+	// A state's missing transitions are those of its fallback, which comes first.
+	a.next = make([]uint32, int(n)<<a.shift)
+	for _, at := range order {
+		row := a.next[tree[at].number<<a.shift:][:1<<a.shift]
+		if at != 0 {
+			copy(row, a.next[tree[tree[at].fall].number<<a.shift:][:1<<a.shift])
+		}
+		for c := tree[at].child; c != 0; c = tree[c].next {
+			row[tree[c].class] = tree[c].number << a.shift
 		}
 	}
 	return a
+}
+
+// tree puts the words, which have so many letters at most, into a tree.
+func (a *automaton) tree(words []string, letters int) []branch {
+	tree := make([]branch, 1, letters)
+	for i, w := range words {
+		at := int32(0)
+		for _, c := range []byte(w) {
+			child := find(tree, at, a.class[c])
+			if child == 0 {
+				child = int32(len(tree))
+				tree = append(tree, branch{class: a.class[c], next: tree[at].child})
+				tree[at].child = child
+			}
+			at = child
+		}
+		if tree[at].word == 0 {
+			tree[at].word = int32(i) + 1
+		}
+	}
+	return tree
+}
+
+// find is the child of a node by its letter; 0 for none.
+func find(tree []branch, at int32, class uint8) int32 {
+	c := tree[at].child
+	for c != 0 && tree[c].class != class {
+		c = tree[c].next
+	}
+	return c
+}
+
+// breadthFirst sets what each node falls back to and the words that end there,
+// longest first, and gives the nodes in that order.
+func breadthFirst(tree []branch) []int32 {
+	order := make([]int32, 1, len(tree))
+	for i := 0; i < len(order); i++ {
+		at := order[i]
+		for c := tree[at].child; c != 0; c = tree[c].next {
+			if at != 0 {
+				f, to := tree[at].fall, int32(0)
+				for {
+					to = find(tree, f, tree[c].class)
+					if to != 0 || f == 0 {
+						break
+					}
+					f = tree[f].fall
+				}
+				tree[c].fall = to
+			}
+			n := &tree[c]
+			n.ends = tree[n.fall].ends
+			if n.word != 0 {
+				n.ends = append([]int32{n.word - 1}, n.ends...)
+			}
+			order = append(order, c)
+		}
+	}
+	return order
 }
 
 func (a *automaton) words(state uint32) []int32 { return a.ends[(state-a.first)>>a.shift] }

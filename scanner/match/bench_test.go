@@ -136,6 +136,23 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
+// BenchmarkOpen is the same with a plan.
+func BenchmarkOpen(b *testing.B) {
+	extra := extraRules(b)
+	plan, err := Plan(extra)
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := string(plan)
+	b.ReportMetric(float64(len(text)), "plan-bytes")
+	for b.Loop() {
+		_, err := Open(text, Options{}, extra)
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkDelta is a changed line in a file whose older version was looked at,
 // as a delta of it and as a whole.
 func BenchmarkDelta(b *testing.B) {

@@ -141,7 +141,7 @@ func (g *Gitleaks) At(c *Candidates, path string) []Match {
 		return g.Match(context.Background(), Input{Data: c.data, Path: path})
 	}
 	p := g.program
-	if path != "" && path == p.cfg.Path {
+	if path != "" && path == p.file {
 		return nil
 	}
 	out := p.pathMatches(path, func(r *rule) bool {
@@ -181,7 +181,7 @@ func (g *Gitleaks) At(c *Candidates, path string) []Match {
 
 // standsAt reports whether a rule looks at a path.
 func (r *rule) standsAt(path string) bool {
-	if r.Path != nil && !r.Path.MatchString(path) {
+	if r.Path != nil && !r.Path.get().MatchString(path) {
 		return false
 	}
 	return !r.places || !leftOutAt(r.allowlists, path)

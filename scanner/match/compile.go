@@ -1,9 +1,9 @@
 package match
 
 import (
+	"maps"
 	"runtime"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,20 +15,22 @@ import (
 // matches are found, and the one automaton that looks for all of them. It does
 // not change, and any number of scans may use it at once.
 type program struct {
-	cfg        config.Config
-	rules      []*rule // those with a regexp, by id
-	pathOnly   []*rule
-	pathWords  bool  // one of those asks for a keyword
-	always     []int // numbers of rules that no word announces
-	words      *automaton
-	uses       [][]use      // for each word
-	flat       []*use       // all of them, by their number
+	file       string       // the path of the configuration, which is not looked at; mostly ""
+	rules      []*rule      // those with a regexp, by id
+	pathOnly   []*rule      // the others
+	allowlists []*allowlist // the global ones
 	sets       *sets        // of the shapes
 	runs       *sets        // of the reaches
-	allowlists []*allowlist // the global ones
-	memo       *memo
-	depth      int  // passes of decoding
-	honour     bool // "gitleaks:allow" comments
+
+	// What follows from these.
+	pathWords bool  // a rule without a regexp asks for a keyword
+	always    []int // numbers of rules that no word announces
+	words     *automaton
+	uses      [][]use // for each word
+	flat      []*use  // all of them, by their number
+	memo      *memo
+	depth     int  // passes of decoding
+	honour    bool // "gitleaks:allow" comments
 }
 
 // use says what a word means for one rule: a place where a match can be, or,
@@ -42,9 +44,18 @@ type use struct {
 
 // rule is one rule of the configuration.
 type rule struct {
-	config.Rule
-	number  int
-	generic bool // yields to rules that are not
+	RuleID      string
+	Description string
+	Entropy     float64
+	SecretGroup int
+	Regex       *expression // nil for none, as Path
+	Path        *expression
+	Tags        []string
+	Keywords    []string
+	requires    bool // other rules
+	allowlists  []*allowlist
+	path        *pathSet // of Path
+	groups      int      // of Regex
 
 	// windowed is false for a rule that has to see the whole text. It is run
 	// when one of its keywords is there, or always.
@@ -57,13 +68,14 @@ type rule struct {
 	implied bool
 	// starts: a match begins with a word, and is not empty, and nothing before it
 	// has a say.
-	starts     bool
-	groups     int // of the expression
-	allowlists []*allowlist
-	places     bool // some allowlist asks for a path or a commit
-	byLine     bool // some allowlist, or the comment, asks for the line
-	path       *pathSet
-	lazy       func() *lazy // the automaton of the expression, nil for none
+	starts bool
+
+	// What follows from these.
+	number  int
+	generic bool         // yields to rules that are not
+	places  bool         // some allowlist asks for a path or a commit
+	byLine  bool         // some allowlist, or the comment, asks for the line
+	lazy    func() *lazy // the automaton of the expression, nil for none
 }
 
 // mayMatch reports whether the rule's expression may match in a text; a no is
@@ -73,16 +85,43 @@ func (r *rule) mayMatch(text []byte) bool {
 	return l == nil || l.matches(text)
 }
 
-// compile makes a program of cfg. It never fails: what cannot be taken apart is
-// run as gitleaks runs it.
-func compile(cfg config.Config, depth int, honour bool) *program {
-	p := &program{cfg: cfg, sets: newSets(), runs: newSets(), memo: newMemo(), depth: depth, honour: honour}
-	p.allowlists = newAllowlists(cfg.Allowlists)
-	ids := make([]string, 0, len(cfg.Rules))
-	for id := range cfg.Rules {
-		ids = append(ids, id)
+// analyse finds out about the rules of cfg what does not depend on options. All
+// of it can be written down: see [Plan]. It never fails: what cannot be taken
+// apart is run as gitleaks runs it.
+func analyse(cfg config.Config) *program {
+	p := &program{file: cfg.Path, sets: newSets(), runs: newSets(), allowlists: newAllowlists(cfg.Allowlists)}
+	for _, id := range slices.Sorted(maps.Keys(cfg.Rules)) {
+		c := cfg.Rules[id]
+		if c.SkipReport {
+			continue // it only serves rules that require it, and gitleaks itself runs those
+		}
+		r := &rule{
+			RuleID: c.RuleID, Description: c.Description, Entropy: c.Entropy, SecretGroup: c.SecretGroup,
+			Regex: newExpression(c.Regex), Path: newExpression(c.Path), Tags: c.Tags, Keywords: c.Keywords,
+			requires: len(c.RequiredRules) > 0, allowlists: newAllowlists(c.Allowlists),
+		}
+		if r.Path != nil {
+			r.path = newPathSet([]string{r.Path.text})
+		}
+		switch {
+		case r.Regex != nil:
+			r.groups = c.Regex.NumSubexp()
+			p.rules = append(p.rules, r)
+		case r.Path != nil:
+			p.pathOnly = append(p.pathOnly, r)
+		}
 	}
-	sort.Strings(ids)
+	p.findAllAnchors()
+	return p
+}
+
+// assemble makes what follows from the rules, and the one automaton of all words.
+func (p *program) assemble(depth int, honour bool) {
+	p.memo, p.depth, p.honour = newMemo(), depth, honour
+	byLine := honour
+	for _, a := range p.allowlists {
+		byLine = byLine || a.RegexTarget == "line"
+	}
 	number := map[string]int{}
 	var words []string
 	add := func(word string, u use) {
@@ -96,37 +135,9 @@ func compile(cfg config.Config, depth int, honour bool) *program {
 		u.length = len(word)
 		p.uses[n] = append(p.uses[n], u)
 	}
-	for _, id := range ids {
-		r := &rule{Rule: cfg.Rules[id]}
-		if r.SkipReport {
-			continue // it only serves rules that require it, and gitleaks itself runs those
-		}
-		r.generic = isGeneric(r.RuleID)
-		r.allowlists = newAllowlists(r.Allowlists)
-		r.byLine = honour
-		for _, a := range r.allowlists {
-			r.places = r.places || len(a.Paths) > 0 || len(a.Commits) > 0
-			r.byLine = r.byLine || a.RegexTarget == "line"
-		}
-		for _, a := range p.allowlists {
-			r.byLine = r.byLine || a.RegexTarget == "line"
-		}
-		if r.Path != nil {
-			r.path = newPathSet([]string{r.Path.String()}, r.Path.MatchString)
-		}
-		if r.Regex == nil {
-			if r.Path != nil {
-				p.pathOnly = append(p.pathOnly, r)
-				p.pathWords = p.pathWords || len(r.Keywords) > 0
-			}
-			continue
-		}
-		r.number, r.groups = len(p.rules), r.Regex.NumSubexp()
-		r.lazy = sync.OnceValue(func() *lazy { return newLazy(r.Regex.String()) })
-		p.rules = append(p.rules, r)
-	}
-	p.findAllAnchors()
-	for _, r := range p.rules {
+	for i, r := range p.rules {
+		r.number = i
+		r.follow(byLine)
 		switch {
 		case r.windowed:
 			for i := range r.anchors {
@@ -141,6 +152,10 @@ func compile(cfg config.Config, depth int, honour bool) *program {
 			p.always = append(p.always, r.number)
 		}
 	}
+	for _, r := range p.pathOnly {
+		r.follow(byLine)
+		p.pathWords = p.pathWords || len(r.Keywords) > 0
+	}
 	p.words = newAutomaton(words)
 	for _, list := range p.uses {
 		for i := range list {
@@ -148,7 +163,16 @@ func compile(cfg config.Config, depth int, honour bool) *program {
 			p.flat = append(p.flat, &list[i])
 		}
 	}
-	return p
+}
+
+// follow sets what follows from the rest of a rule.
+func (r *rule) follow(byLine bool) {
+	r.generic, r.byLine = isGeneric(r.RuleID), byLine
+	for _, a := range r.allowlists {
+		r.places = r.places || len(a.Paths) > 0 || len(a.Commits) > 0
+		r.byLine = r.byLine || a.RegexTarget == "line"
+	}
+	r.lazy = sync.OnceValue(func() *lazy { return newLazy(r.Regex.text) })
 }
 
 // findAllAnchors takes every rule's expression apart, on all cores: that is most
@@ -190,7 +214,7 @@ func ascii[T string | []byte](s T) bool {
 }
 
 func (p *program) findAnchors(r *rule) {
-	n, err := parseNode(r.Regex.String())
+	n, err := parseNode(r.Regex.text)
 	if err != nil {
 		return // a regexp that another engine compiled
 	}

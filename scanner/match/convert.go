@@ -47,7 +47,7 @@ func (g *Gitleaks) convert(f *report.Finding, raw []byte, lines lineIndex) Match
 
 // secretIn is the range of the secret in the match, found as gitleaks found it.
 func (g *Gitleaks) secretIn(f *report.Finding) (int, int) {
-	r, ok := g.rules[f.RuleID]
+	r, ok := g.config().Rules[f.RuleID]
 	if ok && r.Regex != nil {
 		idx := r.Regex.FindStringSubmatchIndex(f.Match)
 		for n := 1; 2*n+1 < len(idx); n++ {

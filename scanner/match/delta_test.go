@@ -98,7 +98,7 @@ func TestDeltaIsTheWhole(t *testing.T) {
 			case 0:
 				return s.noise(s.r.IntN(300))
 			case 1:
-				return s.splice(g.program.cfg, 1)
+				return s.splice(g.config(), 1)
 			case 2:
 				return s.encode(s.of(pat, "key="+pat, "x "+keyID+" "))
 			case 3:
@@ -121,15 +121,15 @@ func TestDeltaIsTheWhole(t *testing.T) {
 		case 0:
 			old = corpus(uint64(round), 80)
 		case 1:
-			old = []byte(s.splice(g.program.cfg, 20))
+			old = []byte(s.splice(g.config(), 20))
 		case 2: // one long line
-			old = []byte(strings.ReplaceAll(s.splice(g.program.cfg, 20)+s.noise(3000), "\n", " "))
+			old = []byte(strings.ReplaceAll(s.splice(g.config(), 20)+s.noise(3000), "\n", " "))
 		case 3:
 			old = []byte(s.strange() + strings.Repeat("nothing here\n", 100) + s.strange())
 		case 4:
 			old = []byte(strings.Repeat("func main() { return }\n", 200))
 		default:
-			old = []byte(s.encode(s.splice(g.program.cfg, 3)) + strings.Repeat("\nplain", 200) + "\n" + s.encode(s.encode("t="+pat)))
+			old = []byte(s.encode(s.splice(g.config(), 3)) + strings.Repeat("\nplain", 200) + "\n" + s.encode(s.encode("t="+pat)))
 		}
 		old = []byte(local.Replace(string(old)))
 		base := g.Candidates(context.Background(), old)
@@ -177,7 +177,7 @@ func TestCandidatesAtAPathAreTheMatchesThere(t *testing.T) {
 	g := must(t, extraRules(t), strangeRules)
 	for round := range 30 {
 		s := newSampler(uint64(round), "paths")
-		data := []byte(s.strange() + s.splice(g.program.cfg, 5))
+		data := []byte(s.strange() + s.splice(g.config(), 5))
 		c := g.Candidates(context.Background(), data)
 		for _, path := range []string{"", "a.cfg", "x/id_rsa", "go.sum", "a.lock", "main.py", "keys/a.p12", "vendor/x/y.go", "a.tf", "nuget.config", "deploy.yaml"} {
 			got, want := g.At(c, path), g.Match(context.Background(), Input{Data: data, Path: path})

@@ -85,8 +85,8 @@ const (
 // Gitleaks is a [Matcher] with gitleaks' rules.
 type Gitleaks struct {
 	program   *program
+	config    func() config.Config    // what gitleaks itself needs, read when it is needed
 	detector  func() *detect.Detector // gitleaks' own engine, made when it is needed
-	rules     map[string]config.Rule
 	reference bool
 	chunk     int
 	overlap   int
@@ -100,26 +100,32 @@ func init() {
 
 // New gives a matcher over cfg, which must not change afterwards.
 func New(cfg config.Config, o Options) *Gitleaks {
+	return newGitleaks(analyse(cfg), func() config.Config { return cfg }, o)
+}
+
+func newGitleaks(p *program, cfg func() config.Config, o Options) *Gitleaks {
 	depth := o.DecodeDepth
 	if depth == 0 {
 		depth = 5
 	}
 	depth = max(depth, 0)
+	p.assemble(depth, o.HonourAllow)
 	return &Gitleaks{
-		program: compile(cfg, depth, o.HonourAllow),
+		program: p,
+		config:  cfg,
 		detector: sync.OnceValue(func() *detect.Detector {
-			d := detect.NewDetector(cfg)
+			d := detect.NewDetector(cfg())
 			d.MaxDecodeDepth = depth
 			d.IgnoreGitleaksAllow = !o.HonourAllow
 			return d
 		}),
-		rules: cfg.Rules, reference: o.Reference, chunk: chunkBytes, overlap: overlapBytes,
+		reference: o.Reference, chunk: chunkBytes, overlap: overlapBytes,
 	}
 }
 
 // Match implements [Matcher]: matches in order of position, then rule.
 func (g *Gitleaks) Match(ctx context.Context, in Input) []Match {
-	if in.Path != "" && in.Path == g.program.cfg.Path {
+	if in.Path != "" && in.Path == g.program.file {
 		return nil
 	}
 	var out []Match

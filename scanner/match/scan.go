@@ -187,7 +187,7 @@ func (s *scan) keep() {
 // detect gives the findings of gitleaks' Detect on a fragment with this text,
 // path and commit. It reports escalate when gitleaks itself has to be asked.
 func (p *program) detect(ctx context.Context, raw []byte, path, commit string) (out []report.Finding, escalate bool) {
-	if path != "" && path == p.cfg.Path {
+	if path != "" && path == p.file {
 		return nil, false
 	}
 	s := p.newScan(raw, path, commit)
@@ -505,7 +505,7 @@ func join(ws []window) []window {
 
 // run finds the matches of a rule.
 func (s *scan) run(r *rule, f *sighting) {
-	if !s.anyPath && (r.Path != nil && !r.Path.MatchString(s.path) || r.places && s.leftOut(r.allowlists)) {
+	if !s.anyPath && (r.Path != nil && !r.Path.get().MatchString(s.path) || r.places && s.leftOut(r.allowlists)) {
 		return
 	}
 	from := len(s.findings)
@@ -525,7 +525,7 @@ func (s *scan) run(r *rule, f *sighting) {
 		s.findings = s.findings[:from]
 		s.search(r, window{0, len(s.cur), true})
 	}
-	if len(s.findings) > from && len(r.RequiredRules) > 0 {
+	if len(s.findings) > from && r.requires {
 		s.escalate = true
 	}
 }
@@ -578,7 +578,7 @@ func (s *scan) search(r *rule, w window) bool {
 func (s *scan) each(r *rule, w window, text []byte, visit func(from, to int) bool) {
 	if !r.starts || s.odd != nil || w.hi-w.lo < 512 {
 		if r.mayMatch(text) {
-			for _, m := range r.Regex.FindAllIndex(text, -1) {
+			for _, m := range r.Regex.get().FindAllIndex(text, -1) {
 				if !visit(m[0], m[1]) {
 					return
 				}
@@ -598,7 +598,7 @@ func (s *scan) each(r *rule, w window, text []byte, visit func(from, to int) boo
 		if !r.mayMatch(rest) {
 			return
 		}
-		m := r.Regex.FindIndex(rest)
+		m := r.Regex.get().FindIndex(rest)
 		if m == nil || !visit(from+m[0], from+m[1]) {
 			return
 		}

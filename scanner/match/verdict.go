@@ -3,10 +3,7 @@ package match
 import (
 	"bytes"
 	"math"
-	"regexp/syntax"
 
-	"github.com/zricethezav/gitleaks/v8/config"
-	"github.com/zricethezav/gitleaks/v8/regexp"
 	"github.com/zricethezav/gitleaks/v8/report"
 )
 
@@ -47,7 +44,7 @@ func secretOf(r *rule, match []byte) (secret extent, ok bool) {
 	if r.groups == 0 && r.SecretGroup == 0 {
 		return whole, true
 	}
-	groups := r.Regex.FindSubmatchIndex(match)
+	groups := r.Regex.get().FindSubmatchIndex(match)
 	if len(groups) < 4 {
 		return whole, true
 	}
@@ -191,59 +188,6 @@ type lineKey struct {
 	line  extent
 }
 
-// allowlist is one of gitleaks' allowlists.
-type allowlist struct {
-	*config.Allowlist
-	and   bool
-	paths *pathSet
-	// When only is not empty, a secret that holds no other byte is allowed, by
-	// an expression like ^[a-z]+$, which most of what looks like a key is not.
-	only byteSet
-}
-
-func newAllowlists(lists []*config.Allowlist) []*allowlist {
-	var out []*allowlist
-	for _, l := range lists {
-		if l == nil {
-			continue
-		}
-		a := &allowlist{Allowlist: l, and: l.MatchCondition == config.AllowlistMatchAnd}
-		if len(l.Paths) > 0 {
-			a.paths = newPathSet(sources(l.Paths), l.PathAllowed)
-		}
-		for _, re := range l.Regexes {
-			only := onlySet(re.String())
-			if !a.and && a.RegexTarget == "" && !only.empty() {
-				a.only = only
-			}
-		}
-		out = append(out, a)
-	}
-	return out
-}
-
-// sources gives the text of expressions.
-func sources(list []*regexp.Regexp) []string {
-	out := make([]string, len(list))
-	for i, re := range list {
-		out[i] = re.String()
-	}
-	return out
-}
-
-// onlySet is the set of an expression ^[set]+$; else it is empty.
-func onlySet(expr string) byteSet {
-	n, err := parseNode(expr)
-	if err != nil || n.op != opSeq || len(n.sub) != 3 || !n.sub[0].isText(false) || !n.sub[2].isText(true) {
-		return byteSet{}
-	}
-	c := n.sub[1]
-	if c.op != opRep || c.min != 1 || c.max != unbounded || c.sub[0].op != opClass || c.sub[0].wide {
-		return byteSet{}
-	}
-	return c.sub[0].set
-}
-
 func (s byteSet) holdsAll(b []byte) bool {
 	for _, c := range b {
 		if !s.has(c) {
@@ -283,12 +227,11 @@ func (p *program) dropsText(r *rule, text string) bool {
 				continue
 			}
 			if len(a.StopWords) > 0 {
-				stopped, _ := a.ContainsStopWord(text)
-				if stopped {
+				if a.stops(text) {
 					return true
 				}
 			}
-			if a.RegexTarget == "" && len(a.Regexes) > 0 && a.RegexAllowed(text) {
+			if a.RegexTarget == "" && len(a.Regexes) > 0 && a.regexAllowed(text) {
 				return true
 			}
 		}
@@ -302,8 +245,7 @@ func (s *scan) excuses(a *allowlist, c *claim) bool {
 		return (len(a.Paths) == 0 || s.pathIn(a)) && s.excusesBut(a, c)
 	}
 	if len(a.StopWords) > 0 {
-		yes, _ := a.ContainsStopWord(c.secret)
-		if yes {
+		if a.stops(c.secret) {
 			return true
 		}
 	}
@@ -314,14 +256,12 @@ func (s *scan) excuses(a *allowlist, c *claim) bool {
 // conditions must hold.
 func (s *scan) excusesBut(a *allowlist, c *claim) bool {
 	if len(a.Commits) > 0 {
-		yes, _ := a.CommitAllowed(s.commit)
-		if !yes {
+		if !a.commitAllowed(s.commit) {
 			return false
 		}
 	}
 	if len(a.StopWords) > 0 {
-		yes, _ := a.ContainsStopWord(c.secret)
-		if !yes {
+		if !a.stops(c.secret) {
 			return false
 		}
 	}
@@ -331,7 +271,7 @@ func (s *scan) excusesBut(a *allowlist, c *claim) bool {
 func (s *scan) regexAllows(a *allowlist, c *claim) bool {
 	switch a.RegexTarget {
 	case "match":
-		return a.RegexAllowed(c.match)
+		return a.regexAllowed(c.match)
 	case "line":
 		key := lineKey{a, s.layer, c.line}
 		yes, known := s.verdict[key]
@@ -340,7 +280,7 @@ func (s *scan) regexAllows(a *allowlist, c *claim) bool {
 			if s.layer != nil {
 				text = s.cur
 			}
-			yes = a.RegexAllowed(string(text[c.line.start:c.line.end]))
+			yes = a.regexAllowed(string(text[c.line.start:c.line.end]))
 			if s.verdict == nil {
 				s.verdict = map[lineKey]bool{}
 			}
@@ -348,7 +288,7 @@ func (s *scan) regexAllows(a *allowlist, c *claim) bool {
 		}
 		return yes
 	}
-	return a.RegexAllowed(c.secret)
+	return a.regexAllowed(c.secret)
 }
 
 // pathIn reports whether the path of this text is in an allowlist.
@@ -374,7 +314,7 @@ func (s *scan) leftOut(lists []*allowlist) bool {
 		return false
 	}
 	for _, a := range lists {
-		commit, _ := a.CommitAllowed(s.commit)
+		commit := a.commitAllowed(s.commit)
 		if !a.and {
 			if commit || len(a.Paths) > 0 && s.pathIn(a) {
 				return true
@@ -431,12 +371,4 @@ func shannon(b []byte) (entropy float64) {
 		return entropy
 	}
 	return shannonRunes(string(b), inverse)
-}
-
-// isText reports whether n is the end, or else the begin, of the text.
-func (n *node) isText(end bool) bool {
-	if end {
-		return n.op == opAssert && n.assert == syntax.OpEndText
-	}
-	return n.op == opAssert && n.assert == syntax.OpBeginText
 }
