@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -143,6 +144,9 @@ func (c *sweepCmd) report(rt *runtime, dataDir string) error {
 	if errors.Is(err, rt.ctx.Err()) && err != nil {
 		return err
 	}
+	if errors.Is(err, orgscan.ErrHeld) {
+		return fail(exitUsage, err, "wait for it, or name another directory with --state")
+	}
 	if err != nil {
 		return fail(exitUsage, err, "check the directory given with --state")
 	}
@@ -261,6 +265,9 @@ func (c *sweepCmd) tell(rt *runtime, p orgscan.Progress) {
 	fmt.Fprintf(rt.stderr, "[%d/%d] %s: %s (%.1fs)\n", p.Done, p.Of, service.Inert(p.Repository.Name), service.Inert(note), p.Took.Seconds())
 }
 
+// mostFresh is how many findings the table shows.
+const mostFresh = 200
+
 func (c *sweepCmd) write(rt *runtime, sum orgscan.Summary) error {
 	out := c.Output
 	if out == "" {
@@ -288,15 +295,36 @@ func (c *sweepCmd) write(rt *runtime, sum orgscan.Summary) error {
 	}
 	table("PROVIDER", sum.ByProvider)
 	table("REPOSITORY", sum.ByRepository)
-	fmt.Fprintf(t, "\nALL\tNEW\tSTILL THERE\tGONE\n\t%d\t%d\t%d\n", sum.New, sum.Still, sum.Gone)
-	shown := false
+	fmt.Fprintf(t, "\nALL\tNEW\tSTILL THERE\tGONE\n%s\t%d\t%d\t%d\n", count(sum.Secrets, "secret"), sum.New, sum.Still, sum.Gone)
+	c.fresh(t, sum)
+	return errors.Join(t.Flush(), w.Close())
+}
+
+// fresh tells of the new findings: once of what repositories share.
+func (c *sweepCmd) fresh(w io.Writer, sum orgscan.Summary) {
+	type place struct {
+		secret, commit, path string
+		line                 int
+	}
+	also := map[place]int{}
+	var shown []orgscan.Finding
 	for _, f := range sum.Findings {
 		if f.Since != sum.Sweep {
 			continue
 		}
-		if !shown {
-			fmt.Fprint(t, "\nNEW FINDING\tREPOSITORY\tWHERE\tCOMMIT\tCLASS\n")
-			shown = true
+		at := place{f.Secret, f.Commit, f.Path, f.Line}
+		if also[at] == 0 {
+			shown = append(shown, f)
+		}
+		also[at]++
+	}
+	for i, f := range shown {
+		if i == 0 {
+			fmt.Fprint(w, "\nNEW FINDING\tREPOSITORY\tWHERE\tCOMMIT\tCLASS\n")
+		}
+		if i == mostFresh {
+			fmt.Fprintf(w, "and %d more: see --format json\n", len(shown)-mostFresh)
+			return
 		}
 		what := strings.TrimSpace(f.Provider + " " + f.Kind)
 		if what == "" {
@@ -306,7 +334,10 @@ func (c *sweepCmd) write(rt *runtime, sum orgscan.Summary) error {
 		if where == "" {
 			where = f.Object
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s:%d\t%s\t%s\n", service.Inert(what), service.Inert(f.Repository), service.Inert(where), f.Line, f.Commit[:min(10, len(f.Commit))], f.Class)
+		repository := f.Repository
+		if n := also[place{f.Secret, f.Commit, f.Path, f.Line}] - 1; n > 0 {
+			repository += fmt.Sprintf(" and %d more", n)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s:%d\t%s\t%s\n", service.Inert(what), service.Inert(repository), service.Inert(where), f.Line, f.Commit[:min(10, len(f.Commit))], f.Class)
 	}
-	return errors.Join(t.Flush(), w.Close())
 }

@@ -5,9 +5,9 @@
 //
 // Every repository of the target is scanned with its whole history, or the
 // summary says which was not and why. A sweep that was interrupted goes on where
-// it stopped; the next one looks only at what is new. History that several
-// repositories share (forks) is scanned once. What is kept between sweeps holds
-// no secret, plain or hashed without a key.
+// it stopped. A blob is looked at once, in whatever repository and sweep it stands
+// ([history.Shared]), and each repository gets its own findings. What is kept
+// between sweeps holds no secret, plain or hashed without a key.
 //
 // # What it never does
 //

@@ -27,6 +27,8 @@ type Options struct {
 	Token    func(Repository) secret.Value
 	Now      func() time.Time // nil means time.Now
 	Progress func(Progress)   // called as each repository ends, from one goroutine at a time
+	// Wait waits for a server that wants to be asked later; nil sleeps.
+	Wait func(ctx context.Context, until time.Time) error
 	// Emit is handed each finding that is new in this sweep, with its secret.
 	// It is called from one goroutine at a time; nil is allowed.
 	Emit func(Repository, scanner.Finding)
@@ -53,7 +55,9 @@ type Summary struct {
 	Scanned      int       `json:"scanned"`
 	Unchanged    int       `json:"unchanged"`
 	Commits      int       `json:"commits"` // looked at in this run
-	Bytes        int64     `json:"bytes"`
+	Blobs        int       `json:"blobs"`   // likewise, each once
+	Bytes        int64     `json:"bytes"`   // in those blobs
+	Secrets      int       `json:"secrets"` // different ones, of those that are there
 	Partial      []Problem `json:"partial"`
 	Failed       []Problem `json:"failed"`
 	Trend
@@ -89,12 +93,18 @@ type sweep struct {
 	id     string
 	began  time.Time
 
-	mu     sync.Mutex
-	shared map[string]bool // tips whose history was looked at, in whatever repository
-	sum    Summary
-	done   int
-	of     int
+	looker *Looker
+
+	mu    sync.Mutex
+	sum   Summary
+	done  int
+	of    int
+	saved time.Time // what is known of objects
 }
+
+// saveEvery is how often what is known of objects is saved, so that little of it
+// is lost when the process is killed.
+const saveEvery = time.Minute
 
 // Sweep scans the repositories. The error is ctx's, or that of the state; what
 // goes wrong with one repository is in the summary.
@@ -109,40 +119,21 @@ func Sweep(ctx context.Context, o Options, repos []Repository) (Summary, error) 
 	if err != nil {
 		return Summary{}, err
 	}
+	defer st.close()
 	now := o.Now()
 	current, err := st.current(now)
 	if err != nil {
 		return Summary{}, err
 	}
-	known, err := st.all()
+	shared, err := history.LoadShared(st.objects(), o.Engine.Fingerprint())
 	if err != nil {
-		return Summary{}, err
+		shared = history.NewShared(o.Engine.Fingerprint()) // it saves time, nothing else
 	}
-	s := &sweep{o: o, states: st, id: current.ID, began: current.Began, shared: map[string]bool{}, of: len(repos)}
+	s := &sweep{o: o, states: st, id: current.ID, began: current.Began, of: len(repos), saved: time.Now()}
+	s.looker = &Looker{Engine: o.Engine, Limits: o.Limits, Shared: shared, Wait: o.Wait}
 	s.sum = Summary{Sweep: current.ID, Began: current.Began, Resumed: current.Began.Before(now.UTC()), Repositories: len(repos), Partial: []Problem{}, Failed: []Problem{}}
-	for _, r := range known {
-		if !r.Partial {
-			for _, id := range r.Tips {
-				s.shared[id] = true
-			}
-		}
-	}
-	// Forks come last: what they share with their source is known by then.
-	for _, forks := range []bool{false, true} {
-		work, inner := errgroup.WithContext(ctx)
-		work.SetLimit(o.Workers)
-		for _, r := range repos {
-			if r.Fork != forks || inner.Err() != nil {
-				continue
-			}
-			work.Go(func() error { return s.repository(inner, r) })
-		}
-		err := work.Wait()
-		if err != nil {
-			return s.sum, err
-		}
-	}
-	err = ctx.Err()
+	err = s.all(ctx, repos)
+	err = errors.Join(err, shared.Save(st.objects()))
 	if err != nil {
 		return s.sum, err
 	}
@@ -154,7 +145,28 @@ func Sweep(ctx context.Context, o Options, repos []Repository) (Summary, error) 
 	return s.sum, st.finish(current, o.Now())
 }
 
-// repository looks at one repository, unless this sweep did or nothing changed.
+// all looks at the repositories. Forks come last: what they share with their source
+// is known by then.
+func (s *sweep) all(ctx context.Context, repos []Repository) error {
+	for _, forks := range []bool{false, true} {
+		work, inner := errgroup.WithContext(ctx)
+		work.SetLimit(s.o.Workers)
+		for _, r := range repos {
+			if r.Fork != forks || inner.Err() != nil {
+				continue
+			}
+			work.Go(func() error { return s.repository(inner, r) })
+		}
+		err := work.Wait()
+		if err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// repository looks at one repository, unless this sweep did before it was
+// interrupted.
 func (s *sweep) repository(ctx context.Context, r Repository) error {
 	start := time.Now()
 	st, err := s.states.read(r.Name)
@@ -162,28 +174,19 @@ func (s *sweep) repository(ctx context.Context, r Repository) error {
 		return err
 	}
 	p := Progress{Repository: r, Of: s.of}
-	switch {
-	case st.Sweep == s.id: // before an interruption
-		p.Partial = st.Partial
-	case st.Sweep != "" && !st.Partial && !r.Changed.IsZero() && r.Changed.Equal(st.Changed):
-		p.Unchanged = true
-		st.Sweep, st.Gone = s.id, nil
-		err = s.states.write(st)
-	default:
-		err = s.scan(ctx, r, &st, &p)
+	if st.Sweep != s.id {
+		p.Err = s.look(ctx, r, &st, &p)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil {
-			p.Err, err = err, nil
-		} else {
+		if p.Err == nil {
 			err = s.states.write(st)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	p.Took = time.Since(start)
+	p.Took, p.Partial = time.Since(start), p.Err == nil && st.Partial
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done++
@@ -196,85 +199,65 @@ func (s *sweep) repository(ctx context.Context, r Repository) error {
 	default:
 		s.sum.Scanned++
 	}
+	if p.Partial {
+		s.sum.Partial = append(s.sum.Partial, Problem{r.Name, st.Why})
+	}
 	if s.o.Progress != nil {
 		s.o.Progress(p)
 	}
-	return nil
+	if time.Since(s.saved) < saveEvery {
+		return nil
+	}
+	err = s.looker.Shared.Save(s.states.objects())
+	s.saved = time.Now()
+	return err
 }
 
-// scan fetches a repository and looks at what is new in it.
-func (s *sweep) scan(ctx context.Context, r Repository, st *repoState, p *Progress) error {
-	m, err := open(ctx, r.URL, s.token(r), s.o.Limits)
-	if err != nil && r.Kind == KindWiki && errors.Is(err, gitwire.ErrNotFound) {
-		st.Sweep, st.Tips, st.Findings = s.id, nil, nil
-		return nil // a wiki without pages is no repository
+// look looks at a repository and lays what it finds over what was known of it.
+func (s *sweep) look(ctx context.Context, r Repository, st *repoState, p *Progress) error {
+	known := map[string]bool{}
+	commits := make([]string, 0, len(st.Findings))
+	for _, f := range st.Findings {
+		known[f.ID] = true
+		commits = append(commits, f.Commit)
 	}
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	heads, err := tips(m.Repo)
-	if err != nil {
-		return fmt.Errorf("read refs: %w", err)
-	}
-	whole := st.Sweep == "" || st.Partial
-	var seen []string
-	s.mu.Lock()
-	for id := range s.shared {
-		seen = append(seen, id)
-	}
-	s.mu.Unlock()
-	if whole {
-		// What other repositories share was looked at there; this one's own
-		// tips were not.
-		seen = slices.DeleteFunc(seen, func(id string) bool { return slices.Contains(st.Tips, id) })
-	}
-	since := present(m.Repo, seen)
 	var found []Finding
-	res, err := history.ScanRepo(ctx, m.Repo, history.Options{Engine: s.o.Engine, Repository: r.Name, Since: since}, func(f scanner.Finding) {
+	res, err := s.looker.Look(ctx, r, s.token(r), st.Known, commits, func(f scanner.Finding) {
 		if f.Suppressed != "" || len(found) >= mostFindings {
 			return
 		}
 		kept := s.states.finding(r.Name, s.id, &f)
-		if !slices.ContainsFunc(st.Findings, func(k Finding) bool { return k.ID == kept.ID }) {
-			p.New++
-			if s.o.Emit != nil {
-				s.mu.Lock()
-				s.o.Emit(r, f)
-				s.mu.Unlock()
-			}
-		}
 		found = append(found, kept)
+		if known[kept.ID] {
+			return
+		}
+		known[kept.ID] = true
+		p.New++
+		if s.o.Emit != nil {
+			s.mu.Lock()
+			s.o.Emit(r, f)
+			s.mu.Unlock()
+		}
 	})
 	if err != nil {
-		return fmt.Errorf("scan history: %w", err)
+		return err
 	}
-	if len(m.Reasons) > 0 {
-		res.Partial, res.Reasons = true, append(res.Reasons, m.Reasons...)
+	st.Known, st.Sweep = res.Known, s.id
+	if res.Unchanged {
+		st.Gone, p.Unchanged = nil, true
+		return nil
 	}
 	if len(found) >= mostFindings {
 		res.Partial = true
 		res.Reasons = append(res.Reasons, fmt.Sprintf("findings beyond the first %d were left out", mostFindings))
 	}
-	commits := make([]string, 0, len(st.Findings))
-	for _, f := range st.Findings {
-		commits = append(commits, f.Commit)
-	}
-	there := present(m.Repo, commits)
-	merge(st, found, whole && len(since) == 0 && !res.Partial, func(id string) bool { return id == "" || slices.Contains(there, id) })
-	st.Changed, st.Tips, st.Sweep, st.Partial = r.Changed, heads, s.id, res.Partial
-	p.Partial = res.Partial
+	st.merge(found, res.Partial, res.Gone)
+	st.Partial, st.Why = res.Partial, strings.Join(res.Reasons, "; ")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sum.Commits += res.Commits
+	s.sum.Blobs += res.Blobs
 	s.sum.Bytes += res.Bytes
-	if res.Partial {
-		s.sum.Partial = append(s.sum.Partial, Problem{r.Name, strings.Join(res.Reasons, "; ")})
-		return nil
-	}
-	for _, id := range heads {
-		s.shared[id] = true
-	}
 	return nil
 }
 
@@ -308,7 +291,7 @@ func (s *sweep) total(repos []Repository) error {
 		}
 	}
 	s.sum.Findings, s.sum.GoneFindings = []Finding{}, []Finding{}
-	there := map[string]bool{}
+	secrets, there := map[string]bool{}, map[string]bool{}
 	for _, r := range repos {
 		there[r.Name] = true
 	}
@@ -339,6 +322,7 @@ func (s *sweep) total(repos []Repository) error {
 				}
 			})
 			s.sum.Findings = append(s.sum.Findings, *f)
+			secrets[f.Secret] = true
 		}
 		if st.Sweep == s.id || !there[st.Name] {
 			for i := range st.Gone {
@@ -347,6 +331,7 @@ func (s *sweep) total(repos []Repository) error {
 			}
 		}
 	}
+	s.sum.Secrets = len(secrets)
 	s.sum.ByProvider, s.sum.ByRepository = rows(providers), rows(repositories)
 	return nil
 }

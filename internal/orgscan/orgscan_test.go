@@ -32,6 +32,7 @@ type forge struct {
 	mu      sync.Mutex
 	repos   map[string]map[string]any // full name -> what the API says
 	limited int                       // requests that are refused for the rate
+	busy    int                       // requests of git that are answered 429
 	asked   map[string]int
 }
 
@@ -50,7 +51,14 @@ func newForge(t *testing.T) *forge {
 	mux.HandleFunc("/git/", func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		f.asked[strings.SplitN(strings.TrimPrefix(r.URL.Path, "/git/"), ".git/", 2)[0]]++
+		busy := f.busy > 0
+		f.busy--
 		f.mu.Unlock()
+		if busy {
+			w.Header().Set("Retry-After", "120")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
 		git.ServeHTTP(w, r)
 	})
 	mux.HandleFunc("GET /api/v3/orgs/{org}/repos", f.list)
@@ -269,24 +277,28 @@ func TestSweepFindsWhatIsNewGoneAndStillThere(t *testing.T) {
 		return sum
 	}
 	sum := sweep()
-	// The fork's own finding alone: what it shares with acme/a is told once.
-	want := []string{"acme/a one.env", "acme/a.wiki Home.md", "acme/fork two.env", "acme/old three.env"}
-	if got := places(sum.Findings); !slices.Equal(got, want) || sum.Trend != (Trend{4, 0, 0}) || sum.Scanned != 5 || len(sum.Failed)+len(sum.Partial) > 0 {
+	// The fork is told of what it shares with acme/a, too.
+	want := []string{"acme/a one.env", "acme/a.wiki Home.md", "acme/fork one.env", "acme/fork two.env", "acme/old three.env"}
+	if got := places(sum.Findings); !slices.Equal(got, want) || sum.Trend != (Trend{5, 0, 0}) || sum.Secrets != 4 || sum.Scanned != 5 || len(sum.Failed)+len(sum.Partial) > 0 {
 		t.Fatalf("%q, %+v", got, sum)
 	}
+	if sum.Blobs != 4 {
+		t.Errorf("%d blobs were looked at, want each of the 4 once", sum.Blobs)
+	}
 	slices.Sort(secrets)
-	if !slices.Equal(secrets, []string{token(1), token(2), token(3), token(4)}) {
+	if !slices.Equal(secrets, []string{token(1), token(1), token(2), token(3), token(4)}) {
 		t.Errorf("emitted %q", secrets)
 	}
-	if len(sum.ByProvider) != 1 || sum.ByProvider[0] != (Row{"github", Trend{4, 0, 0}}) || len(sum.ByRepository) != 4 {
+	if len(sum.ByProvider) != 1 || sum.ByProvider[0] != (Row{"github", Trend{5, 0, 0}}) || len(sum.ByRepository) != 4 {
 		t.Errorf("%+v %+v", sum.ByProvider, sum.ByRepository)
 	}
 
-	// Nothing was pushed: nothing is fetched but wikis, of which GitHub tells nothing.
+	// Nothing was pushed: nothing is fetched, and of wikis, of which GitHub tells
+	// nothing, the refs are asked for.
 	clear(f.asked)
 	secrets = nil
 	sum = sweep()
-	if sum.Trend != (Trend{0, 4, 0}) || sum.Unchanged != 3 || f.asked["acme/a"] != 0 || f.asked["acme/a.wiki"] == 0 || len(secrets) != 0 {
+	if sum.Trend != (Trend{0, 5, 0}) || sum.Unchanged != 4 || f.asked["acme/a"] != 0 || f.asked["acme/a.wiki"] != 2 || len(secrets) != 0 {
 		t.Errorf("%+v %v %q", sum, f.asked, secrets)
 	}
 
@@ -295,19 +307,28 @@ func TestSweepFindsWhatIsNewGoneAndStillThere(t *testing.T) {
 	f.push("acme/fork", "clean.txt", "nothing\n", true)
 	delete(f.repos, "acme/old")
 	sum = sweep()
-	if got := places(sum.GoneFindings); sum.Trend != (Trend{1, 2, 2}) || !slices.Equal(got, []string{"acme/fork two.env", "acme/old three.env"}) {
+	gone := []string{"acme/fork one.env", "acme/fork two.env", "acme/old three.env"}
+	if got := places(sum.GoneFindings); sum.Trend != (Trend{1, 2, 3}) || !slices.Equal(got, gone) {
 		t.Errorf("gone %q, %+v", got, sum)
-	}
-	if sum.Commits > 3 {
-		t.Errorf("%d commits were looked at again", sum.Commits)
 	}
 	sum = sweep()
 	if sum.Trend != (Trend{0, 3, 0}) {
 		t.Errorf("%+v", sum.Trend)
 	}
 
+	// Other rules find something in what did not change.
+	e, err := scanner.New(scanner.Options{ExtraRules: []byte("[[rules]]\nid = 'ours'\nregex = 'nothing'\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Engine = e
+	sum = sweep()
+	if sum.Trend != (Trend{1, 3, 0}) || sum.Unchanged != 0 {
+		t.Errorf("with another rule: %+v, %d unchanged", sum.Trend, sum.Unchanged)
+	}
+
 	// What is kept holds no secret.
-	err := filepath.WalkDir(o.StateDir, func(path string, d os.DirEntry, err error) error {
+	err = filepath.WalkDir(o.StateDir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -371,5 +392,47 @@ func TestWhatCannotBeReadIsTold(t *testing.T) {
 	}
 	if len(sum.Failed) != 2 || sum.Scanned != 1 || len(sum.Findings) != 1 || sum.Findings[0].Repository != "local" {
 		t.Errorf("%+v", sum)
+	}
+}
+
+func TestOneSweepAtATime(t *testing.T) {
+	o := options(t, t.TempDir())
+	st, err := openStates(o.StateDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Sweep(t.Context(), o, nil)
+	if !errors.Is(err, ErrHeld) {
+		t.Errorf("a second sweep: %v", err)
+	}
+	st.close()
+	_, err = Sweep(t.Context(), o, nil)
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBusyHost: a host that asks for patience is asked again when it said so.
+func TestBusyHost(t *testing.T) {
+	f := newForge(t)
+	f.create("acme/a", "", map[string]any{})
+	f.push("acme/a", "x.env", leak(1), false)
+	f.busy = 2
+	o := options(t, t.TempDir())
+	var waited []time.Duration
+	o.Wait = func(_ context.Context, until time.Time) error {
+		waited = append(waited, time.Until(until).Round(time.Minute))
+		return nil
+	}
+	repos := []Repository{{Name: "acme/a", Kind: KindCode, URL: f.url + "/git/acme/a.git"}}
+	sum, err := Sweep(t.Context(), o, repos)
+	if err != nil || len(sum.Findings) != 1 || !slices.Equal(waited, []time.Duration{2 * time.Minute, 2 * time.Minute}) {
+		t.Errorf("%v, %+v, waited %v", err, sum, waited)
+	}
+	f.busy = 1000
+	repos[0].Name = "other"
+	sum, err = Sweep(t.Context(), o, repos)
+	if err != nil || len(sum.Failed) != 1 {
+		t.Errorf("%v, %+v", err, sum)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"stanch/internal/filelock"
 	"stanch/internal/secret"
 	"stanch/scanner"
 )
@@ -20,7 +21,8 @@ import (
 // Finding is what is kept of a finding between sweeps. It holds nothing of the
 // secret but a keyed fingerprint.
 type Finding struct {
-	ID         string    `json:"id"` // the same as long as rule, secret and path are
+	ID         string    `json:"id"`     // the same as long as rule, secret and path are
+	Secret     string    `json:"secret"` // a keyed fingerprint: the same for the same secret, wherever it stands
 	Repository string    `json:"repository"`
 	Rule       string    `json:"rule"`
 	Provider   string    `json:"provider,omitempty"`
@@ -38,12 +40,11 @@ type Finding struct {
 
 // repoState is what is known of one repository.
 type repoState struct {
-	Name     string    `json:"name"`
-	Changed  time.Time `json:"changed,omitzero"`
-	Tips     []string  `json:"tips"`     // where the refs pointed to
-	Sweep    string    `json:"sweep"`    // that looked at it last
-	Partial  bool      `json:"partial"`  // then the next sweep looks at all of it
-	Findings []Finding `json:"findings"` // those that are there
+	Name string `json:"name"`
+	Known
+	Sweep    string    `json:"sweep"`         // that looked at it last
+	Why      string    `json:"why,omitempty"` // it is partial
+	Findings []Finding `json:"findings"`      // those that are there
 	Gone     []Finding `json:"gone,omitempty"`
 }
 
@@ -54,11 +55,15 @@ type sweepState struct {
 	Finished time.Time `json:"finished,omitzero"`
 }
 
-// states is a directory of states.
+// states is a directory of states, of which one process at a time has the lock.
 type states struct {
 	dir         string
 	fingerprint *secret.Fingerprinter
+	lock        *os.File
 }
+
+// ErrHeld means that another sweep works with the same state.
+var ErrHeld = errors.New("another sweep works with this state")
 
 func openStates(dir string) (*states, error) {
 	err := os.MkdirAll(filepath.Join(dir, "repositories"), 0o700)
@@ -73,8 +78,20 @@ func openStates(dir string) (*states, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &states{dir, fp}, nil
+	lock, err := filelock.Take(filepath.Join(dir, "lock"))
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, ErrHeld
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &states{dir, fp, lock}, nil
 }
+
+func (s *states) close() { _ = s.lock.Close() }
+
+// objects is the file of what is known of objects ([history.Shared]).
+func (s *states) objects() string { return filepath.Join(s.dir, "objects") }
 
 func (s *states) file(name string) string {
 	sum := sha256.Sum256([]byte(name))
@@ -117,6 +134,7 @@ func (s *states) all() ([]repoState, error) {
 // finding keeps what may be kept.
 func (s *states) finding(repository, sweep string, f *scanner.Finding) Finding {
 	return Finding{
+		Secret:     s.fingerprint.Fingerprint(f.Provider, f.Rule, "", f.Secret)[:32],
 		ID:         s.fingerprint.Fingerprint(f.Provider, f.Rule, "", f.Secret, secret.New(repository), secret.New(f.Place.Path))[:32],
 		Repository: repository, Rule: f.Rule, Provider: f.Provider, Kind: f.Kind, Commit: f.Place.Commit, Path: f.Place.Path, Object: f.Place.Object,
 		Line: f.Place.Line, Class: string(f.Class), Confidence: string(f.Confidence), Author: f.Place.Author.Name, Since: sweep, At: f.Place.CommitAt,
@@ -179,29 +197,34 @@ func writeJSON(path string, v any) error {
 	return nil
 }
 
-// merge lays the findings of a scan of what is new over those that were known.
-// here says whether a commit is still in the repository.
-func merge(st *repoState, found []Finding, whole bool, here func(commit string) bool) {
-	known := map[string]int{}
-	st.Gone = nil
-	var keep []Finding
-	seen := map[string]bool{}
-	for _, f := range found {
-		seen[f.ID] = true
-	}
+// merge puts the findings of a look in the place of those that were known. Of a
+// partial look it keeps those too that it did not find again, unless their commit
+// is gone.
+func (st *repoState) merge(found []Finding, partial bool, gone []string) {
+	since := map[string]string{}
 	for _, f := range st.Findings {
-		if whole && !seen[f.ID] || !whole && !here(f.Commit) && !seen[f.ID] {
-			st.Gone = append(st.Gone, f)
+		since[f.ID] = f.Since
+	}
+	there := map[string]bool{}
+	keep := make([]Finding, 0, len(found))
+	for _, f := range found {
+		if there[f.ID] {
 			continue
 		}
-		known[f.ID] = len(keep)
+		there[f.ID] = true
+		if old, ok := since[f.ID]; ok {
+			f.Since = old
+		}
 		keep = append(keep, f)
 	}
-	for _, f := range found {
-		_, ok := known[f.ID]
-		if !ok {
-			known[f.ID] = len(keep)
+	st.Gone = nil
+	for _, f := range st.Findings {
+		switch {
+		case there[f.ID]:
+		case partial && !slices.Contains(gone, f.Commit):
 			keep = append(keep, f)
+		default:
+			st.Gone = append(st.Gone, f)
 		}
 	}
 	slices.SortStableFunc(keep, func(a, b Finding) int { return strings.Compare(a.Path, b.Path) })

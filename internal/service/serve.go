@@ -7,12 +7,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"stanch/internal/filelock"
 	"stanch/internal/githubapp"
 	"stanch/internal/ledger"
 	"stanch/internal/secret"
@@ -69,9 +69,12 @@ func (s *Service) lock() (func(), error) {
 	if s.DB.IsPostgres() {
 		return func() {}, nil
 	}
-	f, err := lockFile(filepath.Join(s.Config.DataDir, "lock"))
+	f, err := filelock.Take(filepath.Join(s.Config.DataDir, "lock"))
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, ErrLocked
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("lock data directory: %w", err)
 	}
 	return func() { _ = f.Close() }, nil
 }
@@ -284,18 +287,4 @@ func (r refusals) Refused(ctx context.Context, f githubapp.Refusal) {
 		Event: event, Outcome: "refused", Reason: string(f.Reason), SourceIP: f.SourceIP, Delivery: f.Delivery, Object: "POST /github/webhook",
 		Detail: map[string]string{"event": f.Event, "detail": f.Detail},
 	})
-}
-
-// lockFile takes an exclusive lock that the kernel gives back when we die.
-func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock data directory: %w", err)
-	}
-	err = flock(f)
-	if err != nil {
-		f.Close()
-		return nil, ErrLocked
-	}
-	return f, nil
 }

@@ -132,7 +132,7 @@ func (r *remote) send(ctx context.Context, method, path string, body io.Reader, 
 	}
 	if resp.StatusCode != http.StatusOK {
 		_ = resp.Body.Close()
-		return fail(statusError(resp.StatusCode))
+		return fail(statusError(resp.StatusCode, resp.Header))
 	}
 	if got, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";"); got != mediaType {
 		_ = resp.Body.Close()

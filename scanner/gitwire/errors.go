@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Reasons for which a fetch fails for good, or must be handled apart.
@@ -29,6 +31,26 @@ var (
 // errArgument: the server does not know something that we asked for.
 var errArgument = errors.New("the server does not take what was asked")
 
+// BusyError means that the server wants to be asked later.
+type BusyError struct {
+	Status int
+	After  time.Duration // what its Retry-After says, in seconds; 0 when it says none
+}
+
+// Error implements error.
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("the server answered %d: it wants to be asked later", e.Status)
+}
+
+// retryAfter reads the header in its form of seconds, which is what Git hosts send.
+func retryAfter(h http.Header) time.Duration {
+	n, err := strconv.Atoi(h.Get("Retry-After"))
+	if err != nil || n < 0 || n > 24*3600 {
+		return 0
+	}
+	return time.Duration(n) * time.Second
+}
+
 // serverError is what the server said in place of an answer. The text is the
 // server's: it is cut and made printable.
 func serverError(text string) error {
@@ -47,8 +69,10 @@ func serverError(text string) error {
 }
 
 // statusError is what an HTTP status other than 200 means.
-func statusError(status int) error {
+func statusError(status int, h http.Header) error {
 	switch status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return &BusyError{status, retryAfter(h)}
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		return fmt.Errorf("%w: the server answered %d", ErrMoved, status)
 	case http.StatusUnauthorized, http.StatusForbidden:

@@ -455,6 +455,21 @@ func TestClone(t *testing.T) {
 	if m.Refs != 3 || m.Objects != 4 || len(m.Reasons) != 0 {
 		t.Errorf("mirror: %+v", m)
 	}
+	// Refs alone are the same, without fetching.
+	var listed, held []string
+	must(t, Refs(context.Background(), Remote{URL: f.repo.CloneURL}, Limits{}, func(name, id string) error {
+		listed = append(listed, name+" "+id)
+		return nil
+	}))
+	must(t, m.Repo.Refs(func(name string, id gitpack.ID) error {
+		if name != "HEAD" {
+			held = append(held, name+" "+id.String())
+		}
+		return nil
+	}))
+	if len(listed) != 3 || !slices.Equal(listed, held) {
+		t.Errorf("refs %q, fetched %q", listed, held)
+	}
 	r, err := gitpack.Open(m.Dir)
 	must(t, err)
 	id, _ := gitpack.ParseID(f.git("rev-parse", "main:a"))

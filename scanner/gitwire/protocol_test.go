@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"stanch/internal/secret"
 	"stanch/scanner/gitpack"
@@ -92,7 +93,7 @@ func TestParseRef(t *testing.T) {
 func TestStatusIsTold(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]error{301: ErrMoved, 302: ErrMoved, 307: ErrMoved, 308: ErrMoved, 401: ErrRefused, 403: ErrRefused, 404: ErrNotFound, 410: ErrNotFound, 429: nil, 500: nil, 503: nil} {
-		err := statusError(status)
+		err := statusError(status, nil)
 		for _, sentinel := range []error{ErrRefused, ErrNotFound, ErrMoved, ErrTooLarge, ErrTimeout} {
 			if errors.Is(err, sentinel) != (sentinel == want) {
 				t.Errorf("%d: %v", status, err)
@@ -307,4 +308,20 @@ func FuzzParseTree(f *testing.F) {
 		}
 		_, _ = parseRef(string(data))
 	})
+}
+
+func TestBusyServer(t *testing.T) {
+	t.Parallel()
+	for after, want := range map[string]time.Duration{"7": 7 * time.Second, "": 0, "-1": 0, "99999999": 0, "soon": 0} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", after)
+			w.WriteHeader(http.StatusTooManyRequests)
+		}))
+		t.Cleanup(srv.Close)
+		err := Refs(context.Background(), Remote{URL: srv.URL + "/a/b.git"}, Limits{}, func(string, string) error { return nil })
+		var busy *BusyError
+		if !errors.As(err, &busy) || busy.Status != 429 || busy.After != want {
+			t.Errorf("Retry-After %q: %v, %+v", after, err, busy)
+		}
+	}
 }
