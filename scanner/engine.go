@@ -14,6 +14,7 @@ import (
 	"stanch/internal/secret"
 	"stanch/internal/version"
 	"stanch/scanner/match"
+	"stanch/scanner/quoted"
 	"stanch/scanner/rules"
 )
 
@@ -122,11 +123,16 @@ func (e *Engine) scan(ctx context.Context, u Unit) (out []Finding, whole bool) {
 	in := match.Input{Data: t.text, Path: pathOf(u.Place)}
 	found := e.matcher.Match(ctx, in)
 	var noted *notes
+	var literals *layer
 	whole = true
 	if !e.plain {
 		noted, whole = notesAt(t.text, in.Path)
+		if !t.binary {
+			literals = e.layerOf(ctx, t.text, quoted.Everything(t.text), 0)
+			whole = whole && literals.whole()
+		}
 	}
-	if len(found) == 0 && noted == nil {
+	if len(found) == 0 && noted == nil && literals == nil {
 		return []Finding{}, whole
 	}
 	var beside near
@@ -142,7 +148,7 @@ func (e *Engine) scan(ctx context.Context, u Unit) (out []Finding, whole bool) {
 			t.restore(&out[i], &raw)
 		}
 	}
-	return out, whole
+	return over(out, literals.at(u.Place)), whole
 }
 
 // pathOf is the path by which rules judge what stands at a place.

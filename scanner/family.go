@@ -6,6 +6,7 @@ import (
 
 	"stanch/scanner/archive"
 	"stanch/scanner/match"
+	"stanch/scanner/quoted"
 	"stanch/scanner/structured"
 )
 
@@ -24,6 +25,7 @@ type Scanned struct {
 	near   near
 	notes  *notes
 	seen   *structured.Seen // for what is made of pieces of this one
+	layer  *layer           // what its literals say
 	whole  bool             // says nothing about a blob that is made of pieces of this one
 	inner  []inner          // of an archive, what is in it
 	left   []string         // why not all was looked at
@@ -68,30 +70,34 @@ func (e *Engine) scanned(ctx context.Context, data []byte, base *Scanned, old []
 	} else {
 		found = e.rules.Candidates(ctx, t.text)
 	}
+	var literals *layer
 	switch {
 	case e.plain:
 	case delta:
 		noted, seen = notesOfDelta(data, base.seen, copies)
+		ranges := quoted.Everything(data)
+		if base.layer == nil {
+			ranges = changed(copies, len(data))
+		}
+		literals = e.layerOf(ctx, data, ranges, 0)
 	default:
 		noted, seen = notesAnywhere(t.text)
+		if !t.binary {
+			literals = e.layerOf(ctx, t.text, quoted.Everything(t.text), 0)
+		}
 	}
+	whole := seen.Whole() && literals.whole()
 	switch {
-	case !isText && (!found.Empty() || noted != nil):
-		return &Scanned{engine: e, found: found, whole: true, data: bytes.Clone(data), left: withReason(nil, seen.Whole())}
-	case !isText && !seen.Whole():
+	case !isText && (!found.Empty() || noted != nil || literals != nil):
+		return &Scanned{engine: e, found: found, whole: true, data: bytes.Clone(data), left: withReason(nil, whole)}
+	case !isText && !whole:
 		return &Scanned{engine: e, whole: true, left: []string{leftOut}}
 	case !isText:
 		return e.binary
-	case found == nil && noted == nil && seen == nil:
+	case found == nil && noted == nil && seen == nil && literals == nil:
 		return e.nothing
 	}
-	all := found.All()
-	out := &Scanned{engine: e, found: found, seen: seen, left: withReason(nil, seen.Whole())}
-	if !e.plain {
-		out.near = nearKeyIDs(data, all)
-		out.notes = noted.about(data, all, out.near)
-	}
-	return out
+	return e.noted(data, found, noted, seen, literals)
 }
 
 // Extents are the ranges of bytes in which the rules' matches stand, whatever
@@ -122,7 +128,7 @@ func (s *Scanned) Reasons() []string {
 // The exception are rules that look at nothing but the path (a key store by its
 // name): see [Engine.NamesSecret].
 func (s *Scanned) Empty() bool {
-	return s == nil || s.data == nil && s.inner == nil && s.found.Empty() && s.notes == nil
+	return s == nil || s.data == nil && s.inner == nil && s.found.Empty() && s.notes == nil && (s.layer == nil || len(s.layer.runs) == 0)
 }
 
 // Settled is s without what only [Engine.ScanDelta] needs, for who keeps many.
@@ -154,14 +160,14 @@ func (s *Scanned) At(place Place) []Finding {
 		return nil
 	}
 	found := s.engine.rules.At(s.found, pathOf(place))
-	if len(found) == 0 && s.notes == nil {
+	if len(found) == 0 && s.notes == nil && s.layer == nil {
 		return nil
 	}
 	out := s.notes.findings(place, s.near.findings(place, found, false))
 	for i := range out {
 		assess(&out[i])
 	}
-	return out
+	return over(out, s.layer.at(place))
 }
 
 // NamesSecret reports whether some rule finds a secret in a path alone, whatever
