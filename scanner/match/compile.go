@@ -72,17 +72,10 @@ type rule struct {
 
 	// What follows from these.
 	number  int
-	generic bool         // yields to rules that are not
-	places  bool         // some allowlist asks for a path or a commit
-	byLine  bool         // some allowlist, or the comment, asks for the line
-	lazy    func() *lazy // the automaton of the expression, nil for none
-}
-
-// mayMatch reports whether the rule's expression may match in a text; a no is
-// certain.
-func (r *rule) mayMatch(text []byte) bool {
-	l := r.lazy()
-	return l == nil || l.matches(text)
+	generic bool        // yields to rules that are not
+	places  bool        // some allowlist asks for a path or a commit
+	byLine  bool        // some allowlist, or the comment, asks for the line
+	dfa     func() *dfa // finds the matches of the expression; nil for none
 }
 
 // analyse finds out about the rules of cfg what does not depend on options. All
@@ -172,7 +165,7 @@ func (r *rule) follow(byLine bool) {
 		r.places = r.places || len(a.Paths) > 0 || len(a.Commits) > 0
 		r.byLine = r.byLine || a.RegexTarget == "line"
 	}
-	r.lazy = sync.OnceValue(func() *lazy { return newLazy(r.Regex.text) })
+	r.dfa = sync.OnceValue(func() *dfa { return newDFA(r.Regex.text) })
 }
 
 // findAllAnchors takes every rule's expression apart, on all cores: that is most

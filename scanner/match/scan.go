@@ -576,33 +576,38 @@ func (s *scan) search(r *rule, w window) bool {
 
 // each visits the matches of a rule in a window, as long as visit wants more.
 func (s *scan) each(r *rule, w window, text []byte, visit func(from, to int) bool) {
-	if !r.starts || s.odd != nil || w.hi-w.lo < 512 {
-		if r.mayMatch(text) {
-			for _, m := range r.Regex.get().FindAllIndex(text, -1) {
-				if !visit(m[0], m[1]) {
-					return
-				}
-			}
-		}
-		return
-	}
-	// Between the words there is nothing to look for.
+	seen, next := 0, 0
+	d := r.dfa()
 	ps := s.seen.places
-	ps = ps[sort.Search(len(ps), func(i int) bool { return int(ps[i].at) >= w.lo }):]
-	for next := w.lo; len(ps) > 0 && int(ps[0].at) < w.hi; ps = ps[1:] {
-		if int(ps[0].at) < next || s.p.flat[ps[0].use&^isWeak].rule != r.number {
-			continue
+	// Between the words of some rules there is nothing to look for.
+	byPlace := r.starts && s.odd == nil && w.hi-w.lo >= 512
+	if byPlace {
+		ps = ps[sort.Search(len(ps), func(i int) bool { return int(ps[i].at) >= w.lo }):]
+	}
+	for d != nil {
+		for byPlace && len(ps) > 0 && (int(ps[0].at) < w.lo+next || s.p.flat[ps[0].use&^isWeak].rule != r.number) {
+			ps = ps[1:]
 		}
-		from := int(ps[0].at) - w.lo
-		rest := text[from:]
-		if !r.mayMatch(rest) {
+		if byPlace {
+			if len(ps) == 0 || int(ps[0].at) >= w.hi {
+				return
+			}
+			next = int(ps[0].at) - w.lo
+		}
+		m, ok := d.find(text, next)
+		if !ok {
+			break
+		}
+		if m.end < 0 || !visit(m.start, m.end) {
 			return
 		}
-		m := r.Regex.get().FindIndex(rest)
-		if m == nil || !visit(from+m[0], from+m[1]) {
+		seen++
+		next = m.end
+	}
+	for i, m := range r.Regex.get().FindAllIndex(text, -1) {
+		if i >= seen && !visit(m[0], m[1]) {
 			return
 		}
-		next = w.lo + from + m[1]
 	}
 }
 
