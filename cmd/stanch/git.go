@@ -120,6 +120,7 @@ type compatRun struct {
 }
 
 func (c *gitCmd) Run(rt *runtime) error {
+	defer boundMemory()()
 	r, err := c.begin(rt, c.Path)
 	if err != nil {
 		return err
@@ -128,6 +129,7 @@ func (c *gitCmd) Run(rt *runtime) error {
 }
 
 func (c *dirCmd) Run(rt *runtime) error {
+	defer boundMemory()()
 	r, err := c.begin(rt, c.Path)
 	if err != nil {
 		return err

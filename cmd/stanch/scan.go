@@ -72,6 +72,7 @@ type scanRun struct {
 }
 
 func (c *scanCmd) Run(rt *runtime) error {
+	defer boundMemory()()
 	paths := c.Paths
 	if len(paths) == 0 {
 		paths = []string{"."}

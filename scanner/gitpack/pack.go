@@ -159,6 +159,7 @@ func (p *pack) layout() {
 		})
 		slices.Sort(keys)
 	}
+	trimmed := uint64(0)
 	for i, pos := range p.order {
 		p.base[pos] = baseBad
 		next := uint64(p.end)
@@ -169,6 +170,10 @@ func (p *pack) layout() {
 		e, ok := p.entry(keys[i])
 		if !ok {
 			continue
+		}
+		if keys[i]-trimmed > trimBytes {
+			trimmed = keys[i]
+			p.m.trim()
 		}
 		switch e.kind {
 		case offsetDelta:
@@ -190,6 +195,7 @@ func (p *pack) layout() {
 			p.kind[pos] = e.kind
 		}
 	}
+	p.m.trim()
 	p.kinds()
 }
 

@@ -24,7 +24,7 @@ type Reader struct {
 	z     inflater
 	delta []byte
 	max   int64
-	bytes int64 // read from packs since their pages were let go
+	pages pages
 
 	room       int // bytes that may be remembered
 	held       int
@@ -140,11 +140,7 @@ func (d *Reader) rebuild(p *pack, pos, depth int) ([]byte, error) {
 		if e.size > uint64(d.max) {
 			return nil, ErrTooLarge
 		}
-		d.bytes += int64(p.length[pos])
-		if d.bytes > trimBytes {
-			d.bytes = 0
-			d.r.trim()
-		}
+		d.pages.touch(d.r, p, pos)
 		var err error
 		if p.base[pos] == baseNone {
 			data, _, err = p.read(&d.z, e, make([]byte, 0, min(e.size, 1<<20)+dstSlack))

@@ -11,6 +11,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Repo is an open repository. Its methods may be used concurrently, but not
@@ -24,6 +25,7 @@ type Repo struct {
 	len    int
 	laid   sync.Once
 	bad    []error
+	mapped atomic.Int64 // bytes of packs that may be in memory
 }
 
 // Limits of what a repository can make us follow.
@@ -329,11 +331,4 @@ func (r *Repo) locate(n Number) (*pack, *looseStore, int) {
 		}
 	}
 	return nil, nil, 0
-}
-
-// trim lets go of the pages of packs that were read.
-func (r *Repo) trim() {
-	for _, p := range r.packs {
-		p.m.trim()
-	}
 }
