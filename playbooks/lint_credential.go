@@ -22,7 +22,7 @@ func Bindings() []string {
 }
 
 func (l *linter) credential(c *Credential, at []any) {
-	if !namePattern.MatchString(c.Kind) {
+	if !namePattern().MatchString(c.Kind) {
 		l.add("kind", fmt.Sprintf("kind %.60q is no name", c.Kind), "lower-case letters, digits and _", join(at, "kind")...)
 	}
 	if strings.TrimSpace(c.Title) == "" {
@@ -76,7 +76,7 @@ func (l *linter) parts(c *Credential, at []any) {
 	}
 	seen := map[string]bool{}
 	for i, p := range c.Parts {
-		if !namePattern.MatchString(p.Name) {
+		if !namePattern().MatchString(p.Name) {
 			l.add("parts", fmt.Sprintf("part %.60q is no name", p.Name), "lower-case letters, digits and _", join(at, "parts", i)...)
 		}
 		if seen[p.Name] {
@@ -104,7 +104,7 @@ func (l *linter) identify(c *Credential, at []any) {
 	l.proof(call.Live, "live", join(at, "live"))
 	l.proof(call.Dead, "dead", join(at, "dead"))
 	for name, src := range call.Capture {
-		if !namePattern.MatchString(name) {
+		if !namePattern().MatchString(name) {
 			l.add("capture", fmt.Sprintf("fact %.60q is no name", name), "lower-case letters, digits and _", join(at, "capture", name)...)
 		}
 		l.expression(src, cel.StringType, join(at, "capture", name))
@@ -163,7 +163,7 @@ func (l *linter) contain(c *Credential, at []any) {
 	names := map[string]bool{}
 	for i := range c.Contain {
 		a, p := &c.Contain[i], join(at, "contain", i)
-		if !namePattern.MatchString(a.Name) || names[a.Name] {
+		if !namePattern().MatchString(a.Name) || names[a.Name] {
 			l.add("action", fmt.Sprintf("action %.60q is no name of its own", a.Name), "a short name, once per credential", join(p, "name")...)
 		}
 		names[a.Name] = true

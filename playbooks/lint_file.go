@@ -7,26 +7,28 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"stanch/internal/lazyregexp"
 )
 
 var (
-	namePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+	namePattern = lazyregexp.New(`^[a-z][a-z0-9_]{0,62}$`)
 	// providerPattern also allows what vendors call themselves ("new-relic").
-	providerPattern = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
-	hostPattern     = regexp.MustCompile(`^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
+	providerPattern = lazyregexp.New(`^[a-z][a-z0-9_-]{0,62}$`)
+	hostPattern     = lazyregexp.New(`^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
 )
 
 // playbook checks the top of the file, then each credential.
 func (l *linter) playbook() {
 	pb := &l.doc.pb
-	if !providerPattern.MatchString(pb.Provider) {
+	if !providerPattern().MatchString(pb.Provider) {
 		l.add("provider", fmt.Sprintf("provider %.60q is no name", pb.Provider), "lower-case letters, digits, - and _", "provider")
 	}
 	if strings.TrimSpace(pb.Title) == "" {
 		l.add("title", "title is missing", "the vendor's name as people write it", "title")
 	}
 	for i, h := range pb.Hosts {
-		if !hostPattern.MatchString(h) || strings.HasPrefix(h, "*.") && strings.Count(h, ".") < 2 {
+		if !hostPattern().MatchString(h) || strings.HasPrefix(h, "*.") && strings.Count(h, ".") < 2 {
 			l.add("hosts", fmt.Sprintf("%.80q is no host name", h), `a full lower-case name, or "*.example.com"; no port, no address`, "hosts", i)
 		}
 	}

@@ -78,7 +78,7 @@ func TestRulesExist(t *testing.T) {
 	for _, pb := range load(t).All() {
 		for _, c := range pb.Credentials {
 			for _, r := range c.Rules {
-				if !strings.Contains(config.DefaultConfig, `id = "`+r+`"`) && !strings.Contains(string(rules.Extra), `id = "`+r+`"`) {
+				if !strings.Contains(config.DefaultConfig, `id = "`+r+`"`) && !strings.Contains(string(rules.Extra()), `id = "`+r+`"`) {
 					t.Errorf("%s/%s: rule %s does not exist", pb.Provider, c.Kind, r)
 				}
 			}

@@ -2,8 +2,9 @@ package playbooks
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
+
+	"stanch/internal/lazyregexp"
 )
 
 // Scope says where the value of a reference comes from.
@@ -25,21 +26,21 @@ type Ref struct {
 // String writes it as in a playbook.
 func (r Ref) String() string { return "${" + string(r.Scope) + "." + r.Name + "}" }
 
-var refPattern = regexp.MustCompile(`\$\{([^}]*)\}`)
-var refName = regexp.MustCompile(`^(part|fact|admin)\.([a-z][a-z0-9_]*)$`)
+var refPattern = lazyregexp.New(`\$\{([^}]*)\}`)
+var refName = lazyregexp.New(`^(part|fact|admin)\.([a-z][a-z0-9_]*)$`)
 
 // Refs lists the references in a template, in order. Anything else after "${"
 // is an error.
 func Refs(template string) ([]Ref, error) {
 	var out []Ref
-	for _, m := range refPattern.FindAllStringSubmatch(template, -1) {
-		n := refName.FindStringSubmatch(m[1])
+	for _, m := range refPattern().FindAllStringSubmatch(template, -1) {
+		n := refName().FindStringSubmatch(m[1])
 		if n == nil {
 			return nil, fmt.Errorf("%.60q is no reference", m[0])
 		}
 		out = append(out, Ref{Scope(n[1]), n[2]})
 	}
-	if strings.Contains(refPattern.ReplaceAllString(template, ""), "${") {
+	if strings.Contains(refPattern().ReplaceAllString(template, ""), "${") {
 		return nil, fmt.Errorf("%.60q has a reference that does not end", template)
 	}
 	return out, nil
@@ -53,8 +54,8 @@ func Expand(template string, value func(Ref) (string, error)) (string, error) {
 		return "", err
 	}
 	var failed error
-	out := refPattern.ReplaceAllStringFunc(template, func(m string) string {
-		n := refName.FindStringSubmatch(m[2 : len(m)-1])
+	out := refPattern().ReplaceAllStringFunc(template, func(m string) string {
+		n := refName().FindStringSubmatch(m[2 : len(m)-1])
 		v, err := value(Ref{Scope(n[1]), n[2]})
 		if err != nil && failed == nil {
 			failed = err

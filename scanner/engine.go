@@ -67,7 +67,7 @@ func New(o Options) (*Engine, error) {
 		e.rules, _ = e.matcher.(*match.Gitleaks)
 		return e, nil
 	}
-	plan, own := rules.ExtraPlan, [][]byte{rules.Extra}
+	plan, own := rules.ExtraPlan, [][]byte{rules.Extra()}
 	if e.plain {
 		plan, own = rules.GitleaksPlan, nil
 	}

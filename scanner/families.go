@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"stanch/internal/lazyregexp"
 	"stanch/internal/secret"
 	"stanch/scanner/match"
 	"stanch/scanner/rules"
@@ -218,13 +219,13 @@ func (j *joiner) complete(c *Credential, provider, value string) {
 type companion struct {
 	part    string
 	near    string // a word that must stand in front of it on the line, in lower case; "" for none
-	pattern *regexp.Regexp
+	pattern func() *regexp.Regexp
 }
 
 const uuid = `[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}`
 
 func of(part, near, pattern string) companion {
-	return companion{part, near, regexp.MustCompile(`(?:^|[^0-9A-Za-z_-])(` + pattern + `)(?:[^0-9A-Za-z_-]|$)`)}
+	return companion{part, near, lazyregexp.New(`(?:^|[^0-9A-Za-z_-])(` + pattern + `)(?:[^0-9A-Za-z_-]|$)`)}
 }
 
 // companions by provider. Each is looked for within the window around a finding.
@@ -275,7 +276,7 @@ func companionsOf(text []byte, m *match.Match) map[string]string {
 			continue
 		}
 		best, least := "", 1<<30
-		for _, at := range c.pattern.FindAllSubmatchIndex(near, 64) {
+		for _, at := range c.pattern().FindAllSubmatchIndex(near, 64) {
 			start, end := at[2], at[3]
 			if c.near != "" {
 				if lower == nil {

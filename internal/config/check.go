@@ -4,13 +4,14 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
-	"regexp"
 	"sort"
 	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"stanch/internal/lazyregexp"
 )
 
 var (
@@ -261,11 +262,11 @@ func join(field, key string) string {
 	return field + "." + key
 }
 
-var fieldPart = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|[^.\[\]]+`)
+var fieldPart = lazyregexp.New(`"(?:[^"\\]|\\.)*"|[^.\[\]]+`)
 
 // splitField takes apart what join and the list indices put together.
 func splitField(field string) []string {
-	parts := fieldPart.FindAllString(field, -1)
+	parts := fieldPart().FindAllString(field, -1)
 	for i, p := range parts {
 		if plain, err := strconv.Unquote(p); err == nil {
 			parts[i] = plain

@@ -3,8 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
+
+	"stanch/internal/lazyregexp"
 )
 
 // Error is one thing that is wrong with a configuration. The command line prints
@@ -85,10 +86,10 @@ func Problems(err error) []*Error {
 const maxExcerpt = 120
 
 // keyLike is any run that could be a secret someone wrote into the file.
-var keyLike = regexp.MustCompile(`[A-Za-z0-9+/_=~.-]{20,}`)
+var keyLike = lazyregexp.New(`[A-Za-z0-9+/_=~.-]{20,}`)
 
 // secretName matches keys whose value is not shown in an excerpt.
-var secretName = regexp.MustCompile(`(?i)(secret|token|password|passwd|credential|database|private_key|access_key|external_id)`)
+var secretName = lazyregexp.New(`(?i)(secret|token|password|passwd|credential|database|private_key|access_key|external_id)`)
 
 // excerpt shows a line of the file and a caret under the column (1-based, in
 // characters). With hide set, or where a key's name or a value's shape suggests
@@ -113,10 +114,10 @@ func excerpt(src string, line, column int, hide bool) string {
 	switch {
 	case hide && !found:
 		s = strings.Repeat("*", len(text))
-	case found && strings.TrimSpace(value) != "" && (hide || secretName.MatchString(key)):
+	case found && strings.TrimSpace(value) != "" && (hide || secretName().MatchString(key)):
 		s = key + ": ***"
 	default:
-		s = keyLike.ReplaceAllStringFunc(s, func(m string) string {
+		s = keyLike().ReplaceAllStringFunc(s, func(m string) string {
 			if strings.ContainsAny(m, "0123456789") && !strings.HasPrefix(m, "arn") {
 				return strings.Repeat("*", len(m))
 			}

@@ -165,7 +165,7 @@ func (d *document) parse() (*ast.File, *Error) {
 	if strings.ContainsFunc(msg, func(r rune) bool { return r < 0x20 }) || len(msg) > 200 {
 		msg = "is not valid YAML"
 	}
-	return nil, d.errorAt(ye.GetToken(), "", keyLike.ReplaceAllString(msg, "***"), hint)
+	return nil, d.errorAt(ye.GetToken(), "", keyLike().ReplaceAllString(msg, "***"), hint)
 }
 
 // shape refuses, before the recursive parser sees it, what no configuration needs:

@@ -8,11 +8,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"sort"
 	"strconv"
 	"strings"
 
+	"stanch/internal/lazyregexp"
 	"stanch/responder/incident"
 )
 
@@ -80,13 +80,13 @@ func (c *Config) eachSecret(visit func(field string, s *Secret)) {
 	}
 }
 
-var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var envName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 func (d *document) secret(field string, s *Secret) {
 	if s.File != "" && s.Env != "" {
 		d.bad(field, "has both file and env", "keep one of file and env")
 	}
-	if s.Env != "" && !envName.MatchString(s.Env) {
+	if s.Env != "" && !envName().MatchString(s.Env) {
 		d.bad(field+".env", "is not the name of an environment variable", "write its name alone, for example STANCH_WEBHOOK_SECRET")
 	}
 	if strings.ContainsAny(s.File, "\n\x00") {
@@ -163,12 +163,12 @@ func (d *document) keeper(raw string) {
 }
 
 var (
-	playbookPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_.-]*)?$`)
-	providerName    = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
-	partName        = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
-	accountID       = regexp.MustCompile(`^[0-9]{12}$`)
-	regionName      = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
-	roleARN         = regexp.MustCompile(`^arn:(aws(?:-[a-z]+)*):iam::([0-9]{12}):role/[\w+=,.@/-]+$`)
+	playbookPattern = lazyregexp.New(`^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_.-]*)?$`)
+	providerName    = lazyregexp.New(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+	partName        = lazyregexp.New(`^[a-z][a-z0-9_]{0,63}$`)
+	accountID       = lazyregexp.New(`^[0-9]{12}$`)
+	regionName      = lazyregexp.New(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
+	roleARN         = lazyregexp.New(`^arn:(aws(?:-[a-z]+)*):iam::([0-9]{12}):role/[\w+=,.@/-]+$`)
 )
 
 var modes = []string{string(incident.ModeObserve), string(incident.ModeApprove), string(incident.ModeAct)}
@@ -186,7 +186,7 @@ func (d *document) policy(p Policy) {
 		}
 		d.oneOf(at+".mode", string(r.Mode), modes...)
 		d.oneOf(at+".visibility", string(r.Visibility), "public", "internal", "private", "unknown")
-		if r.Playbook != "" && !playbookPattern.MatchString(r.Playbook) {
+		if r.Playbook != "" && !playbookPattern().MatchString(r.Playbook) {
 			d.bad(at+".playbook", "is not a playbook", "write a provider such as aws, or provider/kind such as aws/access_key")
 		}
 		d.glob(at+".repository", r.Repository)
@@ -233,7 +233,7 @@ func (d *document) egress(e Egress) {
 	}
 }
 
-var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$`)
+var hostName = lazyregexp.New(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$`)
 
 func validHostPort(s string) bool {
 	host := s
@@ -245,19 +245,19 @@ func validHostPort(s string) bool {
 		host = h
 	}
 	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil || (len(host) <= 253 && hostName.MatchString(host))
+	return err == nil || (len(host) <= 253 && hostName().MatchString(host))
 }
 
 func (d *document) provider(c *Config, name string, p Provider) {
 	at := join("providers", name)
-	if !providerName.MatchString(name) {
+	if !providerName().MatchString(name) {
 		d.bad("providers", fmt.Sprintf("has the name %.80q", name), "use the provider's name in its playbook, such as aws or github")
 		return
 	}
 	d.url(at+".base_url", p.BaseURL, c.Egress.Allow)
 	d.url(at+".endpoint_url", p.EndpointURL, c.Egress.Allow)
 	for _, part := range sortedKeys(p.Credentials) {
-		if !partName.MatchString(part) {
+		if !partName().MatchString(part) {
 			d.bad(at+".credentials", fmt.Sprintf("has the part %.80q", part), "use part names such as token, access_key_id or secret_access_key")
 			continue
 		}
@@ -266,7 +266,7 @@ func (d *document) provider(c *Config, name string, p Provider) {
 			d.bad(field, "has neither file nor env", "add file: PATH or env: NAME")
 		}
 	}
-	if p.Region != "" && !regionName.MatchString(p.Region) {
+	if p.Region != "" && !regionName().MatchString(p.Region) {
 		d.bad(at+".region", "is not a Region", "write a Region such as us-east-1")
 	}
 	seen := map[string]bool{}
@@ -282,7 +282,7 @@ func (d *document) provider(c *Config, name string, p Provider) {
 
 // parseRoleARN gives the partition and account that a role's ARN names.
 func parseRoleARN(arn string) (partition, account string, ok bool) {
-	m := roleARN.FindStringSubmatch(arn)
+	m := roleARN().FindStringSubmatch(arn)
 	if m == nil {
 		return "", "", false
 	}
@@ -293,7 +293,7 @@ func (d *document) account(at string, a Account, seen map[string]bool) {
 	switch {
 	case a.ID == "":
 		d.bad(at, "has no id", "add id: and the account's twelve digits in quotes")
-	case !accountID.MatchString(a.ID):
+	case !accountID().MatchString(a.ID):
 		d.bad(at+".id", "is not an account id", "write the account's twelve digits in quotes")
 	case seen[a.ID]:
 		d.bad(at+".id", "is enrolled twice", "remove one of the two")
@@ -309,13 +309,13 @@ func (d *document) account(at string, a Account, seen map[string]bool) {
 		seen["own credentials"] = true
 	case !ok:
 		d.bad(at+".role_arn", "is not a role's ARN", "write arn:aws:iam::ACCOUNT:role/NAME")
-	case accountID.MatchString(a.ID) && account != a.ID:
+	case accountID().MatchString(a.ID) && account != a.ID:
 		d.bad(at+".role_arn", "names another account than id", "use a role of the account itself")
 	case a.Partition != "" && a.Partition != partition:
 		d.bad(at+".partition", "differs from the partition in role_arn", "write "+partition+", or remove the line")
 	}
 	for i, r := range a.Regions {
-		if !regionName.MatchString(r) {
+		if !regionName().MatchString(r) {
 			d.bad(fmt.Sprintf("%s.regions[%d]", at, i), "is not a Region", "write a Region such as us-east-1")
 		}
 	}

@@ -39,7 +39,7 @@ func (a *App) Alert(ctx context.Context, installation int64, owner, repo string,
 	if err != nil {
 		return Alert{}, Reduce("read alert", err)
 	}
-	out := Alert{Secret: secret.New(got.GetSecret()), Type: keep(got.GetSecretType(), wordForm)}
+	out := Alert{Secret: secret.New(got.GetSecret()), Type: keep(got.GetSecretType(), wordForm())}
 	err = pages("read alert locations", func(o github.ListOptions) (*github.Response, error) {
 		list, resp, err := c.SecretScanning.ListLocationsForAlert(ctx, owner, repo, number, &o)
 		for _, l := range list {

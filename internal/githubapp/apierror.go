@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +14,8 @@ import (
 	"github.com/bradleyfalzon/ghinstallation/v2"
 	"github.com/gofri/go-github-ratelimit/v2/github_ratelimit/github_primary_ratelimit"
 	"github.com/google/go-github/v60/github"
+
+	"stanch/internal/lazyregexp"
 )
 
 // APIError is a failed call to GitHub, reduced to what may be logged, stored and
@@ -118,7 +119,7 @@ func (e *APIError) from(resp *http.Response, message string) {
 		return
 	}
 	e.Status = resp.StatusCode
-	e.RequestID = keep(resp.Header.Get("X-GitHub-Request-Id"), requestIDForm)
+	e.RequestID = keep(resp.Header.Get("X-GitHub-Request-Id"), requestIDForm())
 	if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && n > 0 && n < 86_400 {
 		e.RetryAfter = time.Duration(n) * time.Second
 	}
@@ -149,9 +150,9 @@ func transportMessage(err error) string {
 }
 
 var (
-	requestIDForm = regexp.MustCompile(`^[A-Za-z0-9:._-]{1,100}$`)
-	quotedText    = regexp.MustCompile("'[^']*'|\"[^\"]*\"|`[^`]*`")
-	tokenText     = regexp.MustCompile(`\b(gh[a-z]_|github_pat_|eyJ)[A-Za-z0-9._-]*|[A-Za-z0-9+/_=-]{32,}`)
+	requestIDForm = lazyregexp.New(`^[A-Za-z0-9:._-]{1,100}$`)
+	quotedText    = lazyregexp.New("'[^']*'|\"[^\"]*\"|`[^`]*`")
+	tokenText     = lazyregexp.New(`\b(gh[a-z]_|github_pat_|eyJ)[A-Za-z0-9._-]*|[A-Za-z0-9+/_=-]{32,}`)
 )
 
 // scrub removes from a message of GitHub what it quotes, for that is what we sent
@@ -163,8 +164,8 @@ func scrub(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, "?"))
-	s = quotedText.ReplaceAllString(s, "***")
-	s = tokenText.ReplaceAllString(s, "***")
+	s = quotedText().ReplaceAllString(s, "***")
+	s = tokenText().ReplaceAllString(s, "***")
 	if r := []rune(s); len(r) > 200 {
 		s = string(r[:200]) + "..."
 	}

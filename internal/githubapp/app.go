@@ -241,8 +241,8 @@ func (a *App) Installations(ctx context.Context) ([]Installed, error) {
 		for _, i := range list {
 			out = append(out, Installed{
 				ID:                  i.GetID(),
-				Account:             Account{ID: i.GetAccount().GetID(), Login: keep(i.GetAccount().GetLogin(), loginForm), Type: keep(i.GetAccount().GetType(), wordForm)},
-				RepositorySelection: keep(i.GetRepositorySelection(), wordForm),
+				Account:             Account{ID: i.GetAccount().GetID(), Login: keep(i.GetAccount().GetLogin(), loginForm()), Type: keep(i.GetAccount().GetType(), wordForm())},
+				RepositorySelection: keep(i.GetRepositorySelection(), wordForm()),
 				Suspended:           i.SuspendedAt != nil,
 			})
 		}

@@ -7,11 +7,11 @@ import (
 	"iter"
 	"net/http"
 	"net/netip"
-	"regexp"
 	"time"
 
 	"github.com/google/go-github/v60/github"
 
+	"stanch/internal/lazyregexp"
 	"stanch/internal/secret"
 )
 
@@ -63,7 +63,7 @@ type AuditPage struct {
 	Took      time.Duration
 }
 
-var hashedTokenForm = regexp.MustCompile(`^[A-Za-z0-9+/]{43}=$`)
+var hashedTokenForm = lazyregexp.New(`^[A-Za-z0-9+/]{43}=$`)
 
 // AuditLog reads the log page by page, to the last. It stops after the first error;
 // an error that is [ErrNoAuditLog] means that there is nothing to read.
@@ -99,7 +99,7 @@ func (a *App) auditClient(q AuditQuery) (*github.Client, error) {
 	switch {
 	case !validOwner(q.Org):
 		return nil, errors.New(op + "not a GitHub name")
-	case !hashedTokenForm.MatchString(q.HashedToken):
+	case !hashedTokenForm().MatchString(q.HashedToken):
 		return nil, errors.New(op + "the token's hash is not base64 of a SHA-256")
 	case q.Installation > 0:
 		return a.Client(q.Installation)
@@ -130,7 +130,7 @@ func (a *App) auditPage(ctx context.Context, c *github.Client, q AuditQuery, cur
 	now := a.o.Clock()
 	page := AuditPage{
 		Cursor: resp.After, Status: resp.StatusCode, At: now.UTC(), Took: now.Sub(began),
-		RequestID: keep(resp.Header.Get("X-GitHub-Request-Id"), requestIDForm),
+		RequestID: keep(resp.Header.Get("X-GitHub-Request-Id"), requestIDForm()),
 	}
 	for _, e := range list {
 		page.Entries = append(page.Entries, auditEntry(e))
@@ -144,11 +144,11 @@ func auditEntry(e *github.AuditEntry) AuditEntry {
 		return keepText(s, 300)
 	}
 	out := AuditEntry{
-		ID: keepText(e.GetDocumentID(), 100), Time: e.GetTimestamp().Time.UTC(), Action: keep(e.GetAction(), wordForm),
-		Actor: keep(e.GetActor(), loginForm), ActorID: e.GetActorID(), Country: keep(e.GetActorLocation().GetCountryCode(), wordForm),
-		UserAgent: more("user_agent"), Org: keep(e.GetOrg(), ownerForm), Repo: more("repo"), TokenID: e.GetTokenID(),
-		Scopes: keepText(e.GetTokenScopes(), 300), Operation: keep(more("operation_type"), wordForm),
-		Access: more("programmatic_access_type"), Transport: keep(more("transport_protocol_name"), wordForm),
+		ID: keepText(e.GetDocumentID(), 100), Time: e.GetTimestamp().Time.UTC(), Action: keep(e.GetAction(), wordForm()),
+		Actor: keep(e.GetActor(), loginForm()), ActorID: e.GetActorID(), Country: keep(e.GetActorLocation().GetCountryCode(), wordForm()),
+		UserAgent: more("user_agent"), Org: keep(e.GetOrg(), ownerForm()), Repo: more("repo"), TokenID: e.GetTokenID(),
+		Scopes: keepText(e.GetTokenScopes(), 300), Operation: keep(more("operation_type"), wordForm()),
+		Access: more("programmatic_access_type"), Transport: keep(more("transport_protocol_name"), wordForm()),
 	}
 	if out.Time.IsZero() {
 		out.Time = e.GetCreatedAt().Time.UTC()

@@ -197,7 +197,7 @@ func (w *wire) installationID() int64 {
 }
 
 func (a wireAccount) account() Account {
-	return Account{ID: a.ID, Login: keep(string(a.Login), loginForm), Type: keep(string(a.Type), wordForm)}
+	return Account{ID: a.ID, Login: keep(string(a.Login), loginForm()), Type: keep(string(a.Type), wordForm())}
 }
 
 func (w *wire) repository() (Repository, error) {
@@ -244,25 +244,25 @@ func (w *wire) push() (Event, error) {
 	e := &Push{
 		InstallationID: w.installationID(), Repository: repo, Ref: *w.Ref, Before: *w.Before, After: *w.After,
 		Created: w.Created, Deleted: w.Deleted, Forced: w.Forced,
-		Pusher: keep(string(w.Pusher.Name), loginForm), Sender: w.Sender.account(),
+		Pusher: keep(string(w.Pusher.Name), loginForm()), Sender: w.Sender.account(),
 	}
 	if !validRef(e.Ref) {
 		return nil, errors.New("ref is not a full ref name")
 	}
-	if !objectForm.MatchString(e.Before) || !objectForm.MatchString(e.After) {
+	if !objectForm().MatchString(e.Before) || !objectForm().MatchString(e.After) {
 		return nil, errors.New("before or after is not an object id")
 	}
-	if e.Deleted != zeroForm.MatchString(e.After) {
+	if e.Deleted != zeroForm().MatchString(e.After) {
 		return nil, errors.New("deleted and after contradict each other")
 	}
 	if validRef(string(w.BaseRef)) {
 		e.BaseRef = string(w.BaseRef)
 	}
-	if w.HeadCommit != nil && objectForm.MatchString(w.HeadCommit.ID) {
+	if w.HeadCommit != nil && objectForm().MatchString(w.HeadCommit.ID) {
 		e.HeadCommit, e.HeadAt = w.HeadCommit.ID, w.HeadCommit.Timestamp.Time
 	}
 	for _, c := range w.Commits {
-		if !objectForm.MatchString(c.ID) || zeroForm.MatchString(c.ID) {
+		if !objectForm().MatchString(c.ID) || zeroForm().MatchString(c.ID) {
 			return nil, errors.New("commit has no object id")
 		}
 		e.Commits = append(e.Commits, Commit{ID: c.ID, Timestamp: c.Timestamp.Time, Distinct: c.Distinct})
@@ -318,7 +318,7 @@ func repositoryRefs(in []wireRepositoryID) ([]RepositoryRef, error) {
 func words(in []text) []string {
 	var out []string
 	for _, s := range in {
-		if w := keep(string(s), wordForm); w != "" {
+		if w := keep(string(s), wordForm()); w != "" {
 			out = append(out, w)
 		}
 	}
@@ -329,7 +329,7 @@ func (w *wire) installation() (Event, error) {
 	if w.Installation == nil || w.Installation.ID <= 0 || w.Added != nil || w.Removed != nil || w.Repository != nil {
 		return nil, errors.New("looks like another event")
 	}
-	action := keep(string(w.Action), wordForm)
+	action := keep(string(w.Action), wordForm())
 	if action == "" {
 		return nil, errors.New("has no action")
 	}
@@ -339,11 +339,11 @@ func (w *wire) installation() (Event, error) {
 	}
 	e := &Installation{
 		Action: action, InstallationID: w.Installation.ID, Account: w.Installation.Account.account(),
-		RepositorySelection: keep(string(w.Installation.RepositorySelection), wordForm),
+		RepositorySelection: keep(string(w.Installation.RepositorySelection), wordForm()),
 		Events:              words(w.Installation.Events), Repositories: repos, Sender: w.Sender.account(),
 	}
 	for k, v := range w.Installation.Permissions {
-		if wordForm.MatchString(k) && permissionForm.MatchString(string(v)) {
+		if wordForm().MatchString(k) && permissionForm().MatchString(string(v)) {
 			if e.Permissions == nil {
 				e.Permissions = map[string]string{}
 			}
@@ -378,7 +378,7 @@ func (w *wire) secretScanningAlert() (Event, error) {
 	if w.Alert == nil || w.Alert.Number <= 0 || w.Alert.SecretType == "" {
 		return nil, errors.New("looks like another event")
 	}
-	action := keep(string(w.Action), wordForm)
+	action := keep(string(w.Action), wordForm())
 	if action == "" {
 		return nil, errors.New("has no action")
 	}
@@ -389,9 +389,9 @@ func (w *wire) secretScanningAlert() (Event, error) {
 	a := w.Alert
 	e := &SecretScanningAlert{
 		Action: action, InstallationID: w.installationID(), Repository: repo, Number: a.Number,
-		SecretType: keep(string(a.SecretType), wordForm), SecretTypeDisplayName: keepText(string(a.DisplayName), 200),
-		State: keep(string(a.State), wordForm), Resolution: keep(string(a.Resolution), wordForm),
-		Validity: keep(string(a.Validity), wordForm), PubliclyLeaked: bool(a.PubliclyLeaked),
+		SecretType: keep(string(a.SecretType), wordForm()), SecretTypeDisplayName: keepText(string(a.DisplayName), 200),
+		State: keep(string(a.State), wordForm()), Resolution: keep(string(a.Resolution), wordForm()),
+		Validity: keep(string(a.Validity), wordForm()), PubliclyLeaked: bool(a.PubliclyLeaked),
 		HTMLURL: keepURL(string(a.HTMLURL)), CreatedAt: a.CreatedAt.Time, Sender: w.Sender.account(),
 	}
 	if e.State == "" {

@@ -5,26 +5,28 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"stanch/internal/lazyregexp"
 )
 
 // Forms of GitHub's names. Logins of managed users have an underscore, those of
 // Apps end in [bot].
 var (
-	ownerForm      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
-	repoForm       = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
-	loginForm      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}(\[bot\])?$`)
-	objectForm     = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
-	zeroForm       = regexp.MustCompile(`^(0{40}|0{64})$`)
-	wordForm       = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,100}$`)
-	permissionForm = regexp.MustCompile(`^(read|write|admin)$`)
+	ownerForm      = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
+	repoForm       = lazyregexp.New(`^[A-Za-z0-9._-]{1,100}$`)
+	loginForm      = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}(\[bot\])?$`)
+	objectForm     = lazyregexp.New(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+	zeroForm       = lazyregexp.New(`^(0{40}|0{64})$`)
+	wordForm       = lazyregexp.New(`^[A-Za-z0-9_.-]{1,100}$`)
+	permissionForm = lazyregexp.New(`^(read|write|admin)$`)
 )
 
 // maxRef bounds a ref name, in bytes; Git's own limit is that of a path.
 const maxRef = 4096
 
-func validOwner(s string) bool { return ownerForm.MatchString(s) }
+func validOwner(s string) bool { return ownerForm().MatchString(s) }
 
-func validRepo(s string) bool { return repoForm.MatchString(s) && s != "." && s != ".." }
+func validRepo(s string) bool { return repoForm().MatchString(s) && s != "." && s != ".." }
 
 // validRef accepts full ref names: nothing that could be an option, a refspec, a
 // glob or a way out of refs/ (git-check-ref-format(1)).

@@ -91,9 +91,9 @@ func (a *App) Check(ctx context.Context) (Health, error) {
 	if err != nil {
 		return Health{}, err
 	}
-	h := Health{Slug: keep(got.Slug, wordForm), Excess: map[string]string{}}
+	h := Health{Slug: keep(got.Slug, wordForm()), Excess: map[string]string{}}
 	for k, v := range got.Permissions {
-		if wordForm.MatchString(k) && wordForm.MatchString(v) {
+		if wordForm().MatchString(k) && wordForm().MatchString(v) {
 			h.Excess[k] = v
 		}
 	}

@@ -32,6 +32,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"stanch/internal/lazyregexp"
 	"stanch/internal/secret"
 )
 
@@ -208,8 +209,8 @@ func (h *Webhook) serve(w http.ResponseWriter, r *http.Request) Answer {
 	if !h.signed(body, signature) {
 		return h.refuse(w, r, Refusal{Reason: ReasonSignatureWrong, Status: http.StatusUnauthorized}, len(body))
 	}
-	event, okEvent := one(r.Header, "X-Github-Event", eventForm)
-	guid, okGUID := one(r.Header, "X-Github-Delivery", guidForm)
+	event, okEvent := one(r.Header, "X-Github-Event", eventForm())
+	guid, okGUID := one(r.Header, "X-Github-Delivery", guidForm())
 	if !okEvent || !okGUID {
 		return h.refuse(w, r, Refusal{Reason: ReasonHeaders, Status: http.StatusBadRequest, Detail: "event name or delivery id"}, len(body))
 	}
@@ -268,8 +269,8 @@ func (h *Webhook) answer(w http.ResponseWriter, a Answer) Answer {
 
 func (h *Webhook) refuse(w http.ResponseWriter, r *http.Request, f Refusal, size int) Answer {
 	f.SourceIP = h.sourceIP(r)
-	f.Event, _ = one(r.Header, "X-Github-Event", eventForm)
-	f.Delivery, _ = one(r.Header, "X-Github-Delivery", guidForm)
+	f.Event, _ = one(r.Header, "X-Github-Event", eventForm())
+	f.Delivery, _ = one(r.Header, "X-Github-Delivery", guidForm())
 	if h.o.Events != nil {
 		h.o.Events.Refused(r.Context(), f)
 	}
@@ -320,7 +321,7 @@ func (h *Webhook) checkHead(r *http.Request) ([]byte, *Refusal) {
 		return nil, unauthorized(ReasonSignatureMissing)
 	case len(values) > 1:
 		return nil, unauthorized(ReasonSignatureRepeated)
-	case !signatureForm.MatchString(values[0]):
+	case !signatureForm().MatchString(values[0]):
 		return nil, unauthorized(ReasonSignatureForm)
 	}
 	signature, err := hex.DecodeString(strings.TrimPrefix(values[0], "sha256="))
@@ -361,9 +362,9 @@ func (h *Webhook) signed(body, signature []byte) bool {
 }
 
 var (
-	signatureForm = regexp.MustCompile(`^sha256=[0-9a-f]{64}$`)
-	eventForm     = regexp.MustCompile(`^[a-z0-9_]{1,64}$`) // digits: projects_v2_item
-	guidForm      = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+	signatureForm = lazyregexp.New(`^sha256=[0-9a-f]{64}$`)
+	eventForm     = lazyregexp.New(`^[a-z0-9_]{1,64}$`) // digits: projects_v2_item
+	guidForm      = lazyregexp.New(`^[A-Za-z0-9-]{1,64}$`)
 )
 
 // one gives the value of a header that must be there once and have a form.

@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
@@ -29,6 +28,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"stanch/internal/lazyregexp"
 )
 
 //go:embed migrations/*.sql
@@ -279,14 +280,14 @@ func (t *Tx) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
 	return t.q.QueryRowContext(ctx, t.bind(query), args...)
 }
 
-var dollar = regexp.MustCompile(`\$([0-9]+)`)
+var dollar = lazyregexp.New(`\$([0-9]+)`)
 
 // bind turns $N into SQLite's ?N, so that parameters bind by number there too.
 func (t *Tx) bind(query string) string {
 	if t.isPG {
 		return query
 	}
-	return dollar.ReplaceAllString(query, "?$1")
+	return dollar().ReplaceAllString(query, "?$1")
 }
 
 // Micros is how times are stored; the zero time is 0.

@@ -146,7 +146,7 @@ func (w *watcher) tip(ctx context.Context, e Event) (string, error) {
 		return "", githubapp.Reduce("read ref", err)
 	}
 	id := ref.GetObject().GetSHA()
-	if !idForm.MatchString(id) {
+	if !idForm().MatchString(id) {
 		return "", nil
 	}
 	return id, nil

@@ -23,7 +23,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +31,7 @@ import (
 	"github.com/google/go-github/v60/github"
 
 	"stanch/internal/githubapp"
+	"stanch/internal/lazyregexp"
 	"stanch/internal/secret"
 	"stanch/scanner"
 	"stanch/scanner/gitwire"
@@ -172,7 +172,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		o.State.Feeds = map[string]*Feed{}
 	}
 	for _, login := range append(slices.Clone(o.Users), o.Org) {
-		if login != "" && !loginForm.MatchString(login) {
+		if login != "" && !loginForm().MatchString(login) {
 			return Result{}, fmt.Errorf("%q: %w", login, ErrLogin)
 		}
 	}
@@ -208,11 +208,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 var (
-	loginForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}(\[bot\])?$`)
-	repoForm  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}/[A-Za-z0-9._-]{1,100}$`)
-	idForm    = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
-	eventForm = regexp.MustCompile(`^[0-9]{1,20}$`)
-	refForm   = regexp.MustCompile(`^refs/[^\x00-\x20\x7f~^:?*\[\\]{1,1000}$`)
+	loginForm = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}(\[bot\])?$`)
+	repoForm  = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}/[A-Za-z0-9._-]{1,100}$`)
+	idForm    = lazyregexp.New(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+	eventForm = lazyregexp.New(`^[0-9]{1,20}$`)
+	refForm   = lazyregexp.New(`^refs/[^\x00-\x20\x7f~^:?*\[\\]{1,1000}$`)
 )
 
 // feeds names all lists of events, by their path in the API.
@@ -254,7 +254,7 @@ func (w *watcher) members(ctx context.Context) ([]string, error) {
 			return nil, githubapp.Reduce("list members", err)
 		}
 		for _, m := range list {
-			if loginForm.MatchString(m.GetLogin()) {
+			if loginForm().MatchString(m.GetLogin()) {
 				out = append(out, m.GetLogin())
 			}
 		}
@@ -410,7 +410,7 @@ func (w *watcher) ask(ctx context.Context, path string, f *Feed) error {
 	slices.SortStableFunc(all, func(a, b *github.Event) int { return a.GetCreatedAt().Compare(b.GetCreatedAt().Time) })
 	for _, raw := range all {
 		id := raw.GetID()
-		if !eventForm.MatchString(id) || known[id] {
+		if !eventForm().MatchString(id) || known[id] {
 			continue
 		}
 		e, ok := parseEvent(raw, now)
@@ -458,7 +458,7 @@ func pollInterval(resp *http.Response) time.Duration {
 }
 
 // isRef takes full names only, and nothing that a URL or git could read otherwise.
-func isRef(s string) bool { return refForm.MatchString(s) && !strings.Contains(s, "..") }
+func isRef(s string) bool { return refForm().MatchString(s) && !strings.Contains(s, "..") }
 
 // parseEvent takes the events that bring content. Nothing in them is trusted.
 func parseEvent(raw *github.Event, now time.Time) (Event, bool) {
@@ -466,7 +466,7 @@ func parseEvent(raw *github.Event, now time.Time) (Event, bool) {
 		ID: raw.GetID(), Type: raw.GetType(), Actor: raw.GetActor().GetLogin(), Repository: raw.GetRepo().GetName(),
 		Created: raw.GetCreatedAt().UTC(), SeenAt: now.UTC(),
 	}
-	if !repoForm.MatchString(e.Repository) || strings.HasSuffix(e.Repository, "/.") || strings.HasSuffix(e.Repository, "/..") || !loginForm.MatchString(e.Actor) {
+	if !repoForm().MatchString(e.Repository) || strings.HasSuffix(e.Repository, "/.") || strings.HasSuffix(e.Repository, "/..") || !loginForm().MatchString(e.Actor) {
 		return Event{}, false
 	}
 	var p struct {
@@ -493,12 +493,12 @@ func parseEvent(raw *github.Event, now time.Time) (Event, bool) {
 		return e, isRef(e.Ref)
 	case "PushEvent":
 		e.Ref, e.Before, e.After = p.Ref, p.Before, p.Head
-		if !idForm.MatchString(e.After) || !isRef(e.Ref) || e.Before != "" && (!idForm.MatchString(e.Before) || len(e.Before) != len(e.After)) {
+		if !idForm().MatchString(e.After) || !isRef(e.Ref) || e.Before != "" && (!idForm().MatchString(e.Before) || len(e.Before) != len(e.After)) {
 			return Event{}, false
 		}
 		if e.Before == "" && p.Size == len(p.Commits) {
 			for _, c := range p.Commits {
-				if idForm.MatchString(c.SHA) {
+				if idForm().MatchString(c.SHA) {
 					e.Commits = append(e.Commits, c.SHA)
 				}
 			}

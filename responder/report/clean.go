@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"stanch/internal/lazyregexp"
 )
 
 // maxText bounds one string of a report, in bytes.
@@ -83,7 +84,7 @@ func cleanText(s string) string {
 
 // secretShapes are secrets that can be told by their looks. It is the second
 // line: the scanner scrubs first, and no part of an incident is meant to hold one.
-var secretShapes = regexp.MustCompile(strings.Join([]string{
+var secretShapes = lazyregexp.New(strings.Join([]string{
 	`\bgh[pousr]_[A-Za-z0-9]{20,}`,
 	`\bgithub_pat_[A-Za-z0-9_]{20,}`,
 	`\bglpat-[A-Za-z0-9_-]{16,}`,
@@ -106,7 +107,7 @@ var secretMarks = []string{
 }
 
 // keyLike is as long as an AWS secret access key; whether it is one its entropy says.
-var keyLike = regexp.MustCompile(`[A-Za-z0-9/+]{40,}`)
+var keyLike = lazyregexp.New(`[A-Za-z0-9/+]{40,}`)
 
 func maskSecrets(s string) string {
 	if len(s) < 20 {
@@ -114,14 +115,14 @@ func maskSecrets(s string) string {
 	}
 	for _, m := range secretMarks {
 		if strings.Contains(s, m) {
-			s = secretShapes.ReplaceAllString(s, masked)
+			s = secretShapes().ReplaceAllString(s, masked)
 			break
 		}
 	}
 	if len(s) < 40 {
 		return s
 	}
-	return keyLike.ReplaceAllStringFunc(s, func(m string) string {
+	return keyLike().ReplaceAllStringFunc(s, func(m string) string {
 		for n := 0; n+40 <= len(m); n++ {
 			// A slash may be a part of the key or of the path around it.
 			begins := n == 0 || m[n-1] == '/'

@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"stanch/internal/lazyregexp"
 )
 
 //go:embed report.css
@@ -158,7 +159,7 @@ func percent(part, whole int64) string {
 }
 
 // stampShape is a time as stamp writes it, which must not be broken over lines.
-var stampShape = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`)
+var stampShape = lazyregexp.New(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`)
 
 // wholeTimes is words with each time of its own.
 func wholeTimes(s string) []word {
@@ -169,7 +170,7 @@ func wholeTimes(s string) []word {
 			continue
 		}
 		from := 0
-		for _, m := range stampShape.FindAllStringIndex(w.Text, -1) {
+		for _, m := range stampShape().FindAllStringIndex(w.Text, -1) {
 			out = append(out, word{Text: w.Text[from:m[0]]}, word{Text: w.Text[m[0]:m[1]], Whole: true})
 			from = m[1]
 		}

@@ -2,10 +2,11 @@ package report
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"stanch/internal/lazyregexp"
 )
 
 // maxShown bounds one piece of foreign text in Markdown and HTML, in bytes; the
@@ -122,7 +123,7 @@ func words(s string) []word {
 	}
 	// What stands between backticks, and by itself, is code as it is: a command.
 	for {
-		m := quoted.FindStringSubmatchIndex(s)
+		m := quoted().FindStringSubmatchIndex(s)
 		if m == nil {
 			plain(s)
 			return out
@@ -145,7 +146,7 @@ func words(s string) []word {
 
 // quoted finds a quoted command: before it the start or a space, after it the
 // end, a space or the end of a clause.
-var quoted = regexp.MustCompile("(^| )`([^` ][^`]*)`($|[ .,;:)])")
+var quoted = lazyregexp.New("(^| )`([^` ][^`]*)`($|[ .,;:)])")
 
 // proseWord says whether a word can only be read as plain text.
 func proseWord(w string) bool {

@@ -4,10 +4,11 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
+
+	"stanch/internal/lazyregexp"
 )
 
 // attackJSON maps event names to ATT&CK techniques and severities. It is data,
@@ -125,12 +126,12 @@ func accountOfARN(arn string) string {
 	return f[4]
 }
 
-var lambdaVersion = regexp.MustCompile(`\d{8}(v\d+)?$`)
+var lambdaVersion = lazyregexp.New(`\d{8}(v\d+)?$`)
 
 // BareOperation strips the API version that some services append to their
 // event names (UpdateFunctionCode20150331v2).
 func BareOperation(name string) string {
-	bare := lambdaVersion.ReplaceAllString(name, "")
+	bare := lambdaVersion().ReplaceAllString(name, "")
 	if bare == "" {
 		return name
 	}

@@ -1,10 +1,11 @@
 package trail
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"stanch/internal/lazyregexp"
 )
 
 // reactionWindow after one of our acts in which a change to IAM by the same
@@ -61,7 +62,7 @@ func combineOne(events []Event, list []int) {
 		case "RunInstances", "RequestSpotInstances", "CreateFleet":
 			mining = append(mining, i)
 			regions[e.Region] = true
-			if acceleratedInstance.MatchString(e.Detail["instance_type"]) {
+			if acceleratedInstance().MatchString(e.Detail["instance_type"]) {
 				raise(e, SeverityCritical, "accelerated instances: mining or model training")
 			}
 		}
@@ -81,7 +82,7 @@ func combineOne(events []Event, list []int) {
 }
 
 // acceleratedInstance matches GPU and accelerator families.
-var acceleratedInstance = regexp.MustCompile(`^(p\d|g\d|trn\d|inf\d|dl\d|vt\d)`)
+var acceleratedInstance = lazyregexp.New(`^(p\d|g\d|trn\d|inf\d|dl\d|vt\d)`)
 
 // raiseReactions marks writes that follow our containment within seconds.
 func raiseReactions(events []Event, order []int, c Context) {
@@ -100,7 +101,7 @@ func raiseReactions(events []Event, order []int, c Context) {
 	}
 }
 
-var instanceSession = regexp.MustCompile(`:assumed-role/[^/]+/i-[0-9A-Za-z]+$`)
+var instanceSession = lazyregexp.New(`:assumed-role/[^/]+/i-[0-9A-Za-z]+$`)
 
 // markStolenInstanceSessions finds credentials of an instance's role that are
 // used from the address of another principal: they were taken off the instance.
@@ -108,13 +109,13 @@ func markStolenInstanceSessions(events []Event, order []int) {
 	users := map[string]bool{} // addresses of principals that are no instance
 	for _, i := range order {
 		e := events[i]
-		if !instanceSession.MatchString(e.Actor) && !isServiceAddress(e.Address) && e.Address != "" {
+		if !instanceSession().MatchString(e.Actor) && !isServiceAddress(e.Address) && e.Address != "" {
 			users[e.Address] = true
 		}
 	}
 	for _, i := range order {
 		e := &events[i]
-		if users[e.Address] && instanceSession.MatchString(e.Actor) {
+		if users[e.Address] && instanceSession().MatchString(e.Actor) {
 			raise(e, SeverityHigh, "session of an instance's role, used from the address of another principal")
 			e.Technique = addUnique(e.Technique, "T1552.005")
 			e.Tactic = addUnique(e.Tactic, "credential-access")

@@ -9,13 +9,13 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/zricethezav/gitleaks/v8/cmd/scm"
 	"github.com/zricethezav/gitleaks/v8/sources"
 
+	"stanch/internal/lazyregexp"
 	"stanch/scanner"
 	"stanch/scanner/history"
 )
@@ -190,7 +190,7 @@ func openBlob(ctx context.Context, repo, commit, path string) (io.ReadCloser, er
 	return blob{out, cmd}, nil
 }
 
-var sshURL = regexp.MustCompile(`^git@([a-zA-Z0-9.-]+):(?:\d{1,5}/)?([\w/.-]+?)(?:\.git)?$`)
+var sshURL = lazyregexp.New(`^git@([a-zA-Z0-9.-]+):(?:\d{1,5}/)?([\w/.-]+?)(?:\.git)?$`)
 
 // Remote finds out where a repository's files can be seen, from its first
 // remote, so that findings have links. platform is github, gitlab, gitea,
@@ -210,7 +210,7 @@ func Remote(ctx context.Context, repo, platform string) (*sources.RemoteInfo, er
 		return none, nil
 	}
 	remote := string(bytes.TrimSpace(out))
-	m := sshURL.FindStringSubmatch(remote)
+	m := sshURL().FindStringSubmatch(remote)
 	if m != nil {
 		remote = "https://" + m[1] + "/" + m[2]
 	}

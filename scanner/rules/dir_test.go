@@ -29,7 +29,7 @@ func TestDir(t *testing.T) {
 	if err != nil || string(toml) != "# first\n# second\n" {
 		t.Fatalf("%q %v", toml, err)
 	}
-	if Sum() == before || Sum() != Sum() {
+	if Sum() == before {
 		t.Error("the sum does not tell what is known")
 	}
 	k, ok := Of("corp-key", "c_1")

@@ -38,7 +38,7 @@ func examples(t *testing.T) map[string][]string {
 
 func load(t *testing.T) config.Config {
 	t.Helper()
-	cfg, err := match.Load(rules.Extra)
+	cfg, err := match.Load(rules.Extra())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func load(t *testing.T) config.Config {
 func ours(t *testing.T) []string {
 	t.Helper()
 	var out []string
-	for _, m := range regexp.MustCompile(`(?m)^id = "(.*)"$`).FindAllStringSubmatch(string(rules.Extra), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^id = "(.*)"$`).FindAllStringSubmatch(string(rules.Extra()), -1) {
 		out = append(out, m[1])
 	}
 	return out

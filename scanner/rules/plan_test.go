@@ -17,7 +17,7 @@ func TestPlansAreOfTheRules(t *testing.T) {
 		file, have string
 		tomls      [][]byte
 	}{
-		{"extra.plan", rules.ExtraPlan, [][]byte{rules.Extra}},
+		{"extra.plan", rules.ExtraPlan, [][]byte{rules.Extra()}},
 		{"gitleaks.plan", rules.GitleaksPlan, nil},
 	} {
 		want, err := match.Plan(p.tomls...)

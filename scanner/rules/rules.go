@@ -34,8 +34,9 @@ import (
 //go:embed toml/*.toml
 var files embed.FS
 
-// Extra is our rules in gitleaks' TOML: the files of toml/ in one.
-var Extra = join(files)
+// Extra is our rules in gitleaks' TOML: the files of toml/ in one. It must not be
+// changed.
+var Extra = sync.OnceValue(func() []byte { return join(files) })
 
 //go:embed rules.json
 var kindsJSON []byte
@@ -45,7 +46,7 @@ func join(from fs.FS) []byte {
 	if err != nil {
 		panic("toml: " + err.Error()) // embedded
 	}
-	var b bytes.Buffer
+	b := bytes.NewBuffer(make([]byte, 0, 512<<10))
 	for _, n := range names {
 		text, err := fs.ReadFile(from, n)
 		if err != nil {
@@ -106,7 +107,7 @@ func parseKinds(data []byte) (map[string]Kind, error) {
 // of them does.
 func Sum() [sha256.Size]byte {
 	h := sha256.New()
-	for _, text := range [][]byte{[]byte(config.DefaultConfig), Extra, kindsJSON, []byte(namesText)} {
+	for _, text := range [][]byte{[]byte(config.DefaultConfig), Extra(), kindsJSON, []byte(namesText)} {
 		sum := sha256.Sum256(text)
 		h.Write(sum[:])
 	}

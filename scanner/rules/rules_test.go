@@ -12,7 +12,7 @@ import (
 )
 
 func TestEveryRuleIsMappedAndExists(t *testing.T) {
-	cfg, err := match.Load(rules.Extra)
+	cfg, err := match.Load(rules.Extra())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ var (
 
 // The rules of toml/core.toml, whose secrets hold more than a form.
 func TestCoreRules(t *testing.T) {
-	cfg, err := match.Load(rules.Extra)
+	cfg, err := match.Load(rules.Extra())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,13 +2,13 @@ package labaws
 
 import (
 	"net/http"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"stanch/internal/lab/aws/policy"
+	"stanch/internal/lazyregexp"
 	"stanch/internal/secret"
 )
 
@@ -69,14 +69,14 @@ func getSessionToken(c *call) (reply, *apiError) {
 	return reply{result: []node{t.credentials()}, elements: map[string]any{"credentials": t.logged()}}, nil
 }
 
-var sessionName = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
+var sessionName = lazyregexp.New(`^[\w+=,.@-]{2,64}$`)
 
 func getFederationToken(c *call) (reply, *apiError) {
 	if c.who.session != nil || c.who.root() {
 		return reply{}, fail(http.StatusForbidden, "AccessDenied", "Cannot call GetFederationToken with session or root credentials")
 	}
 	name := c.str("Name")
-	if !sessionName.MatchString(name) || len(name) > 32 {
+	if !sessionName().MatchString(name) || len(name) > 32 {
 		return reply{}, fail(http.StatusBadRequest, "ValidationError", "Name must be 2 to 32 of the allowed characters.")
 	}
 	d, refusal := c.duration(12*time.Hour, 36*time.Hour)
@@ -129,7 +129,7 @@ func (c *call) sessionPolicies() (docs []*policy.Document, given bool, refusal *
 func assumeRole(c *call) (reply, *apiError) {
 	arn := c.str("RoleArn")
 	name := c.str("RoleSessionName")
-	if !sessionName.MatchString(name) {
+	if !sessionName().MatchString(name) {
 		return reply{}, fail(http.StatusBadRequest, "ValidationError", "RoleSessionName must be 2 to 64 of the allowed characters.")
 	}
 	if c.who.root() {

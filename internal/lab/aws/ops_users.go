@@ -3,11 +3,11 @@ package labaws
 import (
 	"maps"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 
 	"stanch/internal/lab/aws/policy"
+	"stanch/internal/lazyregexp"
 )
 
 var _ = add(map[string]operation{
@@ -91,8 +91,8 @@ func listUsers(c *call) (reply, *apiError) {
 }
 
 var (
-	entityName = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
-	entityPath = regexp.MustCompile(`^/([!-~]+/)?$`)
+	entityName = lazyregexp.New(`^[\w+=,.@-]{1,64}$`)
+	entityPath = lazyregexp.New(`^/([!-~]+/)?$`)
 )
 
 func (c *call) newEntity(nameKey string) (name, path string, refusal *apiError) {
@@ -100,7 +100,7 @@ func (c *call) newEntity(nameKey string) (name, path string, refusal *apiError) 
 	if path == "" {
 		path = "/"
 	}
-	if !entityName.MatchString(name) || !entityPath.MatchString(path) {
+	if !entityName().MatchString(name) || !entityPath().MatchString(path) {
 		return "", "", fail(http.StatusBadRequest, "ValidationError", "The specified value for %s or path is invalid.", lowerFirst(nameKey))
 	}
 	return name, path, nil

@@ -12,10 +12,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
+
+	"stanch/internal/lazyregexp"
 )
 
 // PlanEnterprise is the plan whose organisations have an audit log by API.
@@ -75,7 +76,7 @@ type Installation struct {
 	created   time.Time
 }
 
-var validName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
+var validName = lazyregexp.New(`^[A-Za-z0-9._-]{1,100}$`)
 
 // CreateUser makes a user with a password for git.
 func (s *Server) CreateUser(login string) (*Account, error) {
@@ -88,7 +89,7 @@ func (s *Server) CreateOrg(login, plan string, members ...string) (*Account, err
 }
 
 func (s *Server) createAccount(login, kind, plan string, members ...string) (*Account, error) {
-	if !validName.MatchString(login) {
+	if !validName().MatchString(login) {
 		return nil, errors.New("create account: invalid login")
 	}
 	s.mu.Lock()
@@ -111,7 +112,7 @@ func (s *Server) createAccount(login, kind, plan string, members ...string) (*Ac
 
 // CreateRepo makes an empty repository whose default branch is main.
 func (s *Server) CreateRepo(owner, name string, private bool) (*Repo, error) {
-	if !validName.MatchString(name) || strings.HasSuffix(name, ".git") || strings.Trim(name, ".") == "" {
+	if !validName().MatchString(name) || strings.HasSuffix(name, ".git") || strings.Trim(name, ".") == "" {
 		return nil, errors.New("create repository: invalid name")
 	}
 	s.mu.Lock()

@@ -46,7 +46,7 @@ func (o Options) push(ctx context.Context, r repository) (Pushed, error) {
 	if err != nil {
 		return Pushed{}, err
 	}
-	cfg, err := match.Load(rules.Extra)
+	cfg, err := match.Load(rules.Extra())
 	if err != nil {
 		return Pushed{}, err
 	}
