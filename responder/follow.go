@@ -305,7 +305,7 @@ func (e *Engine) fill(in *report.Input) bool {
 	}
 	seen := map[string]bool{}
 	for _, s := range in.Sightings {
-		if s.Delivery != "" && s.Delivery != ReferenceRespond && s.Delivery != "sweep" && !seen[s.Delivery] {
+		if s.Delivery != "" && s.Delivery != ReferenceRespond && !strings.HasPrefix(s.Delivery, "sweep") && !seen[s.Delivery] {
 			seen[s.Delivery] = true
 			in.Deliveries = append(in.Deliveries, report.Delivery{GUID: s.Delivery, ReceivedAt: s.SeenAt})
 		}

@@ -235,6 +235,10 @@ type Scan struct {
 	// Workers is how many pushes are fetched and scanned at once. Defaults to four for
 	// each CPU, at least 8: a fetch mostly waits.
 	Workers int `yaml:"workers" json:"workers,omitempty"`
+	// SweepEvery is how often all repositories of each installation are looked at,
+	// beside pushes: what no delivery told of is found so. The first sweep opens an
+	// incident for every old leak. Defaults to never; 24h is a good choice.
+	SweepEvery Duration `yaml:"sweep_every" json:"sweep_every,omitempty"`
 }
 
 // Trail says when logs are read again.

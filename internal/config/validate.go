@@ -364,6 +364,7 @@ func (d *document) scanAndTrail(c *Config) {
 		{"scan.max_pack_bytes", c.Scan.MaxPackBytes},
 		{"scan.max_blob_bytes", c.Scan.MaxBlobBytes},
 		{"scan.workers", int64(c.Scan.Workers)},
+		{"scan.sweep_every", int64(c.Scan.SweepEvery)},
 		{"trail.lookback", int64(c.Trail.Lookback)},
 		{"ledger.interval", int64(c.Ledger.Interval)},
 	} {

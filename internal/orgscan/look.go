@@ -25,6 +25,8 @@ type Looker struct {
 	// Shared is what the repositories have in common, so that each blob of theirs
 	// is looked at once; nil looks at each by itself.
 	Shared *history.Shared
+	// Token gives the token for a repository when it is fetched; nil means none.
+	Token func(context.Context, Repository) (secret.Value, error)
 	// Wait waits for a server that wants to be asked later; nil sleeps.
 	Wait func(ctx context.Context, until time.Time) error
 }
@@ -56,14 +58,18 @@ const (
 // look that left was. It hands every finding to emit, with its secret. Commits are
 // ids that the caller wants to know to be there still. A wiki without pages, which
 // is no repository yet, holds nothing.
-func (l *Looker) Look(ctx context.Context, r Repository, token secret.Value, was Known, commits []string, emit func(scanner.Finding)) (Look, error) {
+func (l *Looker) Look(ctx context.Context, r Repository, was Known, commits []string, emit func(scanner.Finding)) (Look, error) {
 	now := Known{Engine: l.Engine.Fingerprint(), Changed: r.Changed}
 	fresh := was.Engine != now.Engine || was.Partial
 	if !fresh && !r.Changed.IsZero() && r.Changed.Equal(was.Changed) {
 		return Look{Known: was, Unchanged: true}, nil
 	}
+	token, err := l.token(ctx, r)
+	if err != nil {
+		return Look{}, err
+	}
 	var out Look
-	err := l.patient(ctx, func() error {
+	err = l.patient(ctx, func() error {
 		if !fresh && was.Refs != "" {
 			refs, err := l.refs(ctx, r, token)
 			if err != nil {
@@ -103,6 +109,13 @@ func (l *Looker) scan(ctx context.Context, r Repository, token secret.Value, now
 	now.Partial = res.Partial
 	*out = Look{Result: res, Known: now, Gone: missing(m.Repo, commits)}
 	return nil
+}
+
+func (l *Looker) token(ctx context.Context, r Repository) (secret.Value, error) {
+	if l.Token == nil {
+		return secret.Value{}, nil
+	}
+	return l.Token(ctx, r)
 }
 
 // patient calls f until its server is not busy.

@@ -131,6 +131,9 @@ func Sweep(ctx context.Context, o Options, repos []Repository) (Summary, error) 
 	}
 	s := &sweep{o: o, states: st, id: current.ID, began: current.Began, of: len(repos), saved: time.Now()}
 	s.looker = &Looker{Engine: o.Engine, Limits: o.Limits, Shared: shared, Wait: o.Wait}
+	if o.Token != nil {
+		s.looker.Token = func(_ context.Context, r Repository) (secret.Value, error) { return o.Token(r), nil }
+	}
 	s.sum = Summary{Sweep: current.ID, Began: current.Began, Resumed: current.Began.Before(now.UTC()), Repositories: len(repos), Partial: []Problem{}, Failed: []Problem{}}
 	err = s.all(ctx, repos)
 	err = errors.Join(err, shared.Save(st.objects()))
@@ -222,7 +225,7 @@ func (s *sweep) look(ctx context.Context, r Repository, st *repoState, p *Progre
 		commits = append(commits, f.Commit)
 	}
 	var found []Finding
-	res, err := s.looker.Look(ctx, r, s.token(r), st.Known, commits, func(f scanner.Finding) {
+	res, err := s.looker.Look(ctx, r, st.Known, commits, func(f scanner.Finding) {
 		if f.Suppressed != "" || len(found) >= mostFindings {
 			return
 		}
@@ -263,13 +266,6 @@ func (s *sweep) look(ctx context.Context, r Repository, st *repoState, p *Progre
 
 // mostFindings bounds what is kept of one repository.
 const mostFindings = 100_000
-
-func (s *sweep) token(r Repository) secret.Value {
-	if s.o.Token == nil {
-		return secret.Value{}
-	}
-	return s.o.Token(r)
-}
 
 // total sums up the states of the repositories, and of those that are gone.
 func (s *sweep) total(repos []Repository) error {

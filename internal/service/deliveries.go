@@ -24,6 +24,7 @@ func (s *Service) register(r *work.Registry) {
 	timeout := time.Duration(s.Config.Scan.Timeout) + time.Minute
 	work.Handle(r, work.Spec{Queue: work.QueueScan, Timeout: timeout, Tries: 4}, s.handleDelivery)
 	work.Handle(r, work.Spec{Queue: work.QueueBulk, Timeout: 14 * time.Minute, Tries: 8}, s.handleHistory)
+	work.Handle(r, work.Spec{Queue: work.QueueBulk, Timeout: 14 * time.Minute, Tries: 8}, s.handleSweep)
 }
 
 // handleDelivery does what one delivery asks for.

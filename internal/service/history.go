@@ -2,11 +2,12 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"stanch/internal/githubapp"
+	"stanch/internal/orgscan"
 	"stanch/internal/secret"
 	"stanch/internal/store"
 	"stanch/internal/work"
@@ -14,60 +15,129 @@ import (
 	"stanch/responder/incident"
 	"stanch/scanner"
 	"stanch/scanner/gitwire"
-	"stanch/scanner/history"
 )
 
-// handleHistory scans every object of a repository and opens incidents.
+// handleHistory looks at the whole history of a repository and opens incidents.
 func (s *Service) handleHistory(ctx context.Context, j work.Job[historyArgs]) error {
-	_, err := s.scanHistory(ctx, j.Args, nil, j.Complete)
+	_, err := s.scanHistory(ctx, j.Args, j.Complete)
+	if err == nil {
+		return nil
+	}
+	wait, ok := s.patience(err, j.Created, j.Attempt)
+	if ok {
+		s.Log.WarnContext(ctx, "history will be looked at again", "repository", j.Args.name(), "reference", j.Args.Reference, "after", wait, "error", err)
+		return work.Later(wait)
+	}
+	if j.Args.Reason == reasonSweep && (j.Last || errors.Is(err, gitwire.ErrNotFound) || errors.Is(err, gitwire.ErrMoved)) {
+		return s.unswept(ctx, j.Args, err, j.Complete)
+	}
 	return err
 }
 
-// scanHistory fetches a repository into a bounded temporary file, scans all of
-// its history and opens incidents in one transaction with done.
-func (s *Service) scanHistory(ctx context.Context, a historyArgs, progress func(history.Progress), done func(context.Context, *store.Tx) error) (store.Scan, error) {
+// scanHistory looks at a repository, unless a sweep finds it unchanged, and opens
+// incidents in one transaction with done.
+func (s *Service) scanHistory(ctx context.Context, a historyArgs, done func(context.Context, *store.Tx) error) (store.Scan, error) {
 	start := s.Now()
-	name := a.Owner + "/" + a.Name
-	url, err := s.App.CloneURL(a.Owner, a.Name)
-	if err != nil {
-		return store.Scan{}, err
-	}
-	token, err := s.App.CloneToken(ctx, a.Installation, a.Owner, a.Name)
-	if err != nil {
-		return store.Scan{}, err
-	}
-	visibility := incident.VisibilityPublic
-	if a.Reason != "public" {
-		visibility, err = s.visibility(ctx, name)
-		if err != nil {
-			return store.Scan{}, err
-		}
-	}
-	defer token.Destroy()
-	var found []scanner.Finding
-	res, err := history.ScanRemote(ctx, gitwire.Remote{URL: url, Token: token}, s.limits(),
-		history.Options{Engine: s.Scanner, Repository: name, Progress: progress}, nil, func(f scanner.Finding) { found = append(found, f) })
-	if err != nil {
-		return store.Scan{}, fmt.Errorf("scan history: %w", err)
-	}
-	x := responder.Exposure{Reference: a.Reference, Repository: name, Visibility: visibility, At: start, From: "found by a sweep; exposed since it was pushed"}
-	if a.Reason == "public" {
-		x.From = "public event"
+	name := a.name()
+	scan := store.Scan{ID: a.Reference + "/" + name, Delivery: a.Reference, Kind: a.Reason, Repository: name, StartedAt: start}
+	var was orgscan.Known
+	if a.Reason == reasonSweep {
+		reference := ""
 		err := s.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-			d, err := tx.Delivery(ctx, a.Reference)
-			x.At, x.Received = d.ReceivedAt, d.ReceivedAt
+			var err error
+			reference, err = tx.Swept(ctx, a.Repository, &was)
 			return err
 		})
 		if err != nil {
-			return store.Scan{}, err
+			return scan, err
+		}
+		if reference == a.Reference { // before a crash, or listed twice
+			return scan, s.DB.Tx(ctx, done)
 		}
 	}
-	scan := store.Scan{
-		ID: a.Reference + "/" + name, Delivery: a.Reference, Kind: a.Reason, Repository: name, Partial: res.Partial, Reasons: res.Reasons,
-		Commits: res.Commits, Blobs: res.Blobs, Bytes: res.Bytes, Findings: len(found), StartedAt: start,
+	var found []scanner.Finding
+	look, err := s.look(ctx, a, was, func(f scanner.Finding) { found = append(found, f) })
+	if err != nil {
+		return scan, err
 	}
-	err = s.open(ctx, x, found, scan, done)
-	return scan, err
+	scan.Partial, scan.Reasons, scan.Commits, scan.Blobs, scan.Bytes = look.Partial, look.Reasons, look.Commits, look.Blobs, look.Bytes
+	ended := func(ctx context.Context, tx *store.Tx) error {
+		if a.Reason == reasonSweep {
+			err := tx.PutSwept(ctx, a.Repository, a.Installation, a.Reference, look.Known, s.Now())
+			if err != nil {
+				return err
+			}
+		}
+		return done(ctx, tx)
+	}
+	if look.Unchanged {
+		return scan, s.DB.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
+			scan.DoneAt = s.Now()
+			err := tx.AddScan(ctx, scan)
+			if err != nil {
+				return err
+			}
+			return ended(ctx, tx)
+		})
+	}
+	scan.Findings = len(found)
+	x, err := s.historyExposure(ctx, a, start)
+	if err != nil {
+		return scan, err
+	}
+	return scan, s.open(ctx, x, found, scan, ended)
+}
+
+// look is the engine of sweeps on one repository of an installation.
+func (s *Service) look(ctx context.Context, a historyArgs, was orgscan.Known, emit func(scanner.Finding)) (orgscan.Look, error) {
+	url, err := s.App.CloneURL(a.Owner, a.Name)
+	if err != nil {
+		return orgscan.Look{}, err
+	}
+	shared, free, err := s.objects.take(s.Scanner.Fingerprint())
+	if err != nil {
+		return orgscan.Look{}, err
+	}
+	defer free()
+	var token secret.Value
+	defer func() { token.Destroy() }()
+	l := orgscan.Looker{
+		Engine: s.Scanner, Limits: s.limits(), Shared: shared,
+		Token: func(ctx context.Context, _ orgscan.Repository) (secret.Value, error) {
+			var err error
+			token, err = s.App.CloneToken(ctx, a.Installation, a.Owner, a.Name)
+			return token, err
+		},
+		// The job waits, not its worker.
+		Wait: func(_ context.Context, until time.Time) error {
+			return &gitwire.BusyError{After: until.Sub(time.Now())}
+		},
+	}
+	r := orgscan.Repository{Name: a.name(), Kind: orgscan.KindCode, URL: url, Changed: a.Changed}
+	out, err := l.Look(ctx, r, was, nil, emit)
+	if err != nil {
+		return out, fmt.Errorf("look at the history: %w", err)
+	}
+	return out, nil
+}
+
+// historyExposure says since when what is found in a history is exposed.
+func (s *Service) historyExposure(ctx context.Context, a historyArgs, at time.Time) (responder.Exposure, error) {
+	x := responder.Exposure{
+		Reference: a.Reference, Repository: a.name(), Visibility: incident.VisibilityPublic, At: at, From: "found by a sweep; exposed since it was pushed",
+	}
+	if a.Reason != "public" {
+		var err error
+		x.Visibility, err = s.visibility(ctx, a.name())
+		return x, err
+	}
+	x.From = "public event"
+	err := s.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		d, err := tx.Delivery(ctx, a.Reference)
+		x.At, x.Received = d.ReceivedAt, d.ReceivedAt
+		return err
+	})
+	return x, err
 }
 
 // visibility is what is known of a repository; unknown repositories count as public.
@@ -129,78 +199,4 @@ func (s *Service) alertFindings(ctx context.Context, e *githubapp.SecretScanning
 		out = append(out, f)
 	}
 	return out
-}
-
-// Sweep scans the whole history of every repository of an account's installation.
-// progress is told of each repository as it ends.
-func (s *Service) Sweep(ctx context.Context, account string, only []string, progress func(SweepProgress)) error {
-	installation, err := s.installationOf(ctx, account)
-	if err != nil {
-		return err
-	}
-	repos, err := s.App.InstallationRepos(ctx, installation)
-	if err != nil {
-		return fmt.Errorf("list repositories: %w", err)
-	}
-	reference := "sweep-" + s.Now().UTC().Format("20060102T150405Z")
-	wanted := map[string]bool{}
-	for _, n := range only {
-		wanted[n] = true
-	}
-	var selected []githubapp.Repository
-	for _, r := range repos {
-		if len(wanted) == 0 || wanted[r.FullName] || wanted[r.Name] {
-			selected = append(selected, r)
-		}
-	}
-	for n, r := range selected {
-		err := s.DB.Tx(ctx, func(ctx context.Context, tx *store.Tx) error {
-			return tx.PutRepository(ctx, store.Repository{
-				ID: r.ID, FullName: r.FullName, Installation: installation, Visibility: incident.Visibility(r.Visibility), DefaultBranch: r.DefaultBranch,
-			}, s.Now())
-		})
-		if err != nil {
-			return err
-		}
-		began := time.Now()
-		scan, err := s.scanHistory(ctx, historyArgs{Installation: installation, Owner: r.Owner, Name: r.Name, Reference: reference, Reason: "sweep"}, nil,
-			func(context.Context, *store.Tx) error { return nil })
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		progress(SweepProgress{Done: n + 1, Of: len(selected), Scan: scan, Repository: r.FullName, Err: err, Took: time.Since(began)})
-	}
-	return nil
-}
-
-// SweepProgress tells of one repository of a sweep that ended.
-type SweepProgress struct {
-	Done, Of   int
-	Repository string
-	Scan       store.Scan
-	Err        error
-	Took       time.Duration
-}
-
-// installationOf finds the App's installation on an account.
-func (s *Service) installationOf(ctx context.Context, account string) (int64, error) {
-	var id int64
-	err := s.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-		var err error
-		id, err = tx.InstallationOf(ctx, account)
-		return ignoreNotFound(err)
-	})
-	if err != nil || id != 0 {
-		return id, err
-	}
-	all, err := s.App.Installations(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("list installations: %w", err)
-	}
-	for _, i := range all {
-		if strings.EqualFold(i.Account.Login, account) {
-			return i.ID, nil
-		}
-	}
-	return 0, fmt.Errorf("the App is not installed on %s", account)
 }

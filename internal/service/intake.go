@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"stanch/internal/githubapp"
 	"stanch/internal/store"
@@ -22,9 +23,15 @@ type historyArgs struct {
 	Installation int64  `json:"installation"`
 	Owner        string `json:"owner"`
 	Name         string `json:"name"`
-	Reference    string `json:"reference"` // delivery id or "sweep"
+	Reference    string `json:"reference"` // delivery id, or the sweep
 	Reason       string `json:"reason"`    // public or sweep
+
+	// Of a sweep:
+	Repository int64     `json:"repository,omitempty"` // its id, which survives a change of name
+	Changed    time.Time `json:"changed,omitzero"`     // when something was pushed last
 }
+
+func (a historyArgs) name() string { return a.Owner + "/" + a.Name }
 
 func (historyArgs) Kind() string { return "history" }
 

@@ -79,17 +79,28 @@ func (s *Service) lock() (func(), error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// keep signs the ledger's tree at the configured interval, and shreds credentials
-// that waited too long for a person, until ctx ends.
+// keep signs the ledger's tree at the configured interval, shreds credentials that
+// waited too long for a person and begins sweeps that are due, until ctx ends.
 func (s *Service) keep(ctx context.Context) {
 	t := time.NewTicker(time.Duration(s.Config.Ledger.Interval))
 	defer t.Stop()
 	hourly := time.NewTicker(time.Hour)
 	defer hourly.Stop()
+	sweeps := time.NewTicker(sweepTick)
+	defer sweeps.Stop()
+	sweep := func() {
+		err := s.schedule(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.Log.ErrorContext(ctx, "sweeps not scheduled", "error", err)
+		}
+	}
+	sweep()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-sweeps.C:
+			sweep()
 		case <-hourly.C:
 			err := s.Engine.DestroyStale(ctx)
 			if err != nil && ctx.Err() == nil {

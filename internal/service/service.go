@@ -60,6 +60,7 @@ type Service struct {
 	vault    *secret.Vault
 	box      *secret.Box // for deliveries that wait
 	reports  files
+	objects  objects
 	closers  []func() error
 	observer *observer
 	stderr   io.Writer
@@ -82,7 +83,8 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (_ *Service, err e
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Service{Config: cfg, Now: o.Now, stderr: o.Stderr, reports: files{filepath.Join(cfg.DataDir, "reports")}}
+	s := &Service{Config: cfg, Now: o.Now, stderr: o.Stderr, reports: files{filepath.Join(cfg.DataDir, "reports")}, objects: objects{file: filepath.Join(cfg.DataDir, "sweeps", "objects")}}
+	s.closers = append(s.closers, s.objects.close)
 	defer func() {
 		if err != nil {
 			_ = s.Close()
