@@ -92,6 +92,9 @@ func assessJWT(f *Finding, value string, say func(int, string)) {
 	if claims.Iss != "" && len(claims.Iss) <= 256 {
 		say(0, "says that it was issued by "+claims.Iss)
 	}
+	if claims.Role != "" && len(claims.Role) <= 256 {
+		say(0, "says that its role is "+claims.Role)
+	}
 	switch {
 	case strings.EqualFold(header.Alg, "none"):
 		f.Class, f.ClassReason = ClassPlaceholder, "a token without a signature"

@@ -163,6 +163,9 @@ func (n *notes) findings(place Place, found []Finding) []Finding {
 			if wins(f, &h) {
 				known = true
 				f.About = merge(f.About, h.Parts)
+				if f.Offset == h.Start && f.end == h.End && strings.Contains(f.Secret.Reveal(), `\`) { // its escapes are read
+					f.Secret = secret.New(h.Secret)
+				}
 				if f.Provider == "" {
 					f.Provider, f.Kind = h.Provider, h.Kind
 				}
@@ -204,7 +207,7 @@ func wins(f *Finding, h *structured.Hit) bool {
 		return 2*s >= len(h.Secret)
 	case h.Kind == "service_account_key" || h.Rule == "structured-npmrc" && f.Provider == "":
 		return false
-	case strings.HasPrefix(f.Rule, "aws-secret") && h.Rule != ruleSetting:
+	case strings.HasPrefix(f.Rule, "aws-secret") && h.Rule != ruleSetting, formRules[f.Rule] && h.Confidence == structured.High && h.Rule != ruleSetting:
 		return false
 	}
 	return typed && 2*s >= len(h.Secret)
@@ -212,13 +215,20 @@ func wins(f *Finding, h *structured.Hit) bool {
 
 const ruleSetting = "structured-setting"
 
+// formRules tell a password by the file's form, of which the reader of that form
+// knows more: whose it is, and how it is encoded.
+var formRules = map[string]bool{"docker-config-auth": true, "npm-legacy-auth": true, "npmrc-password": true, "pypirc-password": true, "pgpass-line": true, "gradle-maven-password": true}
+
 // loses reports whether a finding is explained by the notation.
 func loses(f *Finding, h *structured.Hit) bool {
 	_, typed := rules.Of(f.Rule, f.Secret.Reveal())
-	if typed {
+	overlap := f.Offset < h.End && f.end > h.Start
+	switch {
+	case overlap && (formRules[f.Rule] || slices.Contains(f.Tags, tagNearKeyID)) && h.Confidence == structured.High:
+		return true
+	case typed:
 		return h.Kind == "service_account_key" && f.Rule == "private-key"
 	}
-	overlap := f.Offset < h.End && f.end > h.Start
 	switch f.Rule {
 	case "curl-auth-user", "curl-auth-header", "kubernetes-secret-yaml":
 		return overlap

@@ -26,6 +26,11 @@ const (
 	isJSON // the mark of a document that is read as a whole
 	isYAML
 	isDefine
+	isCurl
+	isLogin // of a driver: getConnection(url, user, password)
+	isInsert
+	isCopied  // into a table
+	isConsole // the header of a file from AWS
 	isNetrc
 	isNpmrc
 	isPgpass
@@ -53,6 +58,8 @@ var anchorWords = []anchor{
 	{"\"auth\":", isJSON}, {"\"auth\" :", isJSON},
 	{"machine ", isNetrc}, {"_authtoken", isNpmrc}, {"_auth=", isNpmrc}, {"_auth =", isNpmrc}, {"_password=", isNpmrc}, {"_password =", isNpmrc}, {":5432:", isPgpass}, {":*:*:", isPgpass},
 	{":$apr1$", isHtpasswd}, {":{sha}", isHtpasswd}, {":$2y$", isHtpasswd}, {":$2a$", isHtpasswd}, {":$2b$", isHtpasswd}, {"[pypi]", isPypirc}, {"index-servers", isPypirc}, {"<server>", isServer},
+	{"curl ", isCurl}, {"getconnection(", isLogin}, {"insert into", isInsert}, {" from stdin", isCopied}, {"secret access key", isConsole}, {"console login link", isConsole}, {"console sign-in url", isConsole},
+	{"kind: config\n", isYAML}, {"kind: config\r", isYAML},
 	{"define(", isDefine}, {"define (", isDefine},
 }
 
@@ -146,7 +153,7 @@ type mark struct {
 // far reports an anchor whose reader looks beyond its line.
 func (a *anchor) far() bool {
 	switch a.what {
-	case isJSON, isYAML, isPuTTY, isNetrc, isPypirc, isServer:
+	case isJSON, isYAML, isPuTTY, isNetrc, isPypirc, isServer, isInsert, isCopied, isConsole:
 		return true
 	}
 	return false
@@ -226,6 +233,19 @@ func (f *finder) read(a *anchor, at int) {
 		f.putty(at)
 	case isDefine:
 		f.define(at + len(a.word))
+	case isCurl:
+		f.curl(at)
+	case isLogin:
+		f.login(at + len(a.word))
+	case isInsert:
+		f.insert(at)
+	case isCopied:
+		f.copied(at)
+	case isConsole:
+		if !f.done[isConsole] {
+			f.done[isConsole] = true
+			f.accessKeys(at)
+		}
 	case isJSON, isYAML:
 		if !f.done[a.what] {
 			f.done[a.what] = f.document(a.what, at)

@@ -51,6 +51,76 @@ func (f *finder) command(at int, word string) {
 	}
 }
 
+// curl reads the login that curl is given: -u user:password, -H with a header of a
+// known name has a reader of its own.
+func (f *finder) curl(at int) {
+	_, to := f.line(at)
+	line := f.data[at:to]
+	for _, o := range []string{" -u ", " --user ", " --user=", " -u", " --proxy-user ", " -U "} {
+		n := bytes.Index(line, []byte(o))
+		if n < 0 {
+			continue
+		}
+		v, start := argument(line, n+len(o))
+		user, pass, ok := strings.Cut(v, ":")
+		if !ok || len(pass) < 4 || format(pass) || format(user) || strings.HasPrefix(pass, "//") {
+			continue
+		}
+		h := Hit{
+			Rule: ruleCommand, Description: "Password in a command line.", Kind: "password", Secret: pass, Start: at + start + len(user) + 1, End: at + start + len(v), From: at, To: at + start + len(v), Confidence: Medium, Parts: map[string]string{"user": user},
+		}
+		for _, scheme := range []string{"https://", "http://"} {
+			if n := bytes.Index(line, []byte(scheme)); n >= 0 {
+				host, _, _ := authority(line, n+len(scheme))
+				h.Parts["host"], h.Provider, h.Placeholder = host, providerOfHost(host), placeholderHost(host)
+				break
+			}
+		}
+		if random(pass) == 0 {
+			h.Confidence = Low
+		}
+		f.add(h)
+		return
+	}
+}
+
+// login reads the arguments of getConnection("url", "user", "password").
+func (f *finder) login(i int) {
+	d := f.data
+	_, to := f.line(i)
+	var arg [3]string
+	start := 0
+	for n := range arg {
+		arg[n], start = quoted(d, i, to)
+		if arg[n] == "" {
+			return
+		}
+		i = skipSpace(d, start+len(arg[n])+1, to)
+		if n < 2 && (i >= to || d[i] != ',') {
+			return
+		}
+		i++
+	}
+	rest, ok := strings.CutPrefix(arg[0], "jdbc:")
+	if !ok || format(arg[2]) {
+		return
+	}
+	name, rest, _ := strings.Cut(rest, ":")
+	h := Hit{
+		Rule: ruleConnection, Description: "Password in the connection string of a database.", Provider: engines[name], Kind: "password", Secret: arg[2], Start: start, End: start + len(arg[2]), From: start, Confidence: Medium,
+		Parts: map[string]string{"user": arg[1]},
+	}
+	if n := strings.Index(rest, "//"); n >= 0 {
+		h.Parts["host"], h.Parts["port"], _ = authority([]byte(rest), n+2)
+		h.Placeholder = placeholderHost(h.Parts["host"])
+	}
+	if random(arg[2]) == 0 {
+		h.Confidence = Low
+	}
+	f.local(&h, h.Parts["host"])
+	f.add(h)
+}
+
 // option reads the value behind the first of the options that stands in line.
 func (f *finder) option(at int, line []byte, confidence int, provider string, options ...string) {
 	for _, o := range options {

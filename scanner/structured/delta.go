@@ -193,11 +193,16 @@ func Delta(data []byte, base *Seen, copies []Copy) ([]Hit, *Seen) {
 	return f.hits, seen.orNil()
 }
 
-// within reports whether the line around at, as far as it is read, lies in a copy.
+// within reports whether the line around at and the next, as far as they are read, lie
+// in a copy.
 func within(data []byte, at int, c Copy) bool {
 	from, to := c.New, c.New+c.Len
 	if at-reach-longestWord < from && c.Old+c.New > 0 && bytes.IndexByte(data[from:at], '\n') < 0 {
 		return false
 	}
-	return at+reach+longestWord < to || bytes.IndexByte(data[at:to], '\n') >= 0
+	if at+2*reach+longestWord < to {
+		return true
+	}
+	n := bytes.IndexByte(data[at:to], '\n')
+	return n >= 0 && bytes.IndexByte(data[at+n+1:to], '\n') >= 0
 }

@@ -14,6 +14,8 @@ var pieces = []string{
 	"db = postgres://app:" + pw + "@db.corp.io/x\n", "password=" + pw2 + "\n", "API_KEY: \"" + tok + "\"\n", "DB_HOST=h1.corp.io\n", "mysql -p" + pw2 + " db\n", "Authorization: Bearer " + tok + "\n",
 	"root:" + pw2 + "@tcp(h:3306)/db\n", "IDENTIFIED BY '" + pw + "'\n", "CREATE USER bob ", "machine h.corp.io login bob password " + pw2 + "\n", "define('DB_PASSWORD', '" + pw2 + "');\n", "define('DB_HOST', 'h9');\n",
 	"kind: Secret\ndata:\n  p: " + b64(pw2) + "\n", "apiVersion: v1\n", "[pypi]\nusername: u\npassword: " + pw2 + "\n", "<server><id>a</id><password>" + pw2 + "</password></server>\n", "Server=h1;User Id=u;Password=" + pw2 + ";\n", "sec", "ret: ",
+	"api_key: |\n", "    " + tok + "\n", "a.secret=" + tok[:16] + "\\\n", "INSERT INTO users VALUES (1,'" + tok + "');\n", "CREATE TABLE users (id int, api_token text);\n", "COPY users (a, token) FROM stdin;\n", "1\t" + tok + "\n", "kind: Config\nusers:\n- name: a\n  user:\n    password: " + pw2 + "\n",
+	"User name,Password,Secret access key,Console login link\n", "bob," + pw2 + ",,x\n", "curl -u bob:" + pw2 + " x\n",
 }
 
 func TestDeltaGivesWhatTheWholeGives(t *testing.T) {

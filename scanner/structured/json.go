@@ -215,6 +215,7 @@ func (f *finder) json() {
 			f.secretJSON(o)
 		}
 		f.state(o, up)
+		f.output(o, up)
 	})
 }
 
@@ -378,6 +379,26 @@ func identifying(k string) bool {
 var sensitive = set(`password master_password admin_password administrator_login_password secret secret_string secret_key private_key private_key_pem private_key_openssh token access_token auth_token client_secret api_key
 	primary_access_key secondary_access_key primary_connection_string secondary_connection_string primary_key secondary_key ses_smtp_password_v4 encrypted_secret result bcrypt_hash client_key kube_config_raw
 	primary_shared_key secondary_shared_key connection_string application_secret value plaintext secret_data secret_binary storage_account_access_key passphrase key_data master_user_password`)
+
+// output reads an output of a Terraform state whose name says that it is a secret.
+func (f *finder) output(o *object, up []step) {
+	if len(up) < 2 || up[len(up)-2].key != "outputs" && up[len(up)-1].key != "outputs" {
+		return
+	}
+	name := up[len(up)-1].key
+	t, ok := o.find("value")
+	what, _ := secretKey(name)
+	if !ok || what == notSecret || o.get(f.data, "type") != "string" {
+		return
+	}
+	v := unquote(f.data[t.start:t.end])
+	if len(v) < 6 || strings.HasPrefix(v, "arn:") || random(v) == 0 {
+		return
+	}
+	f.add(Hit{
+		Rule: "structured-terraform-state", Description: "Secret in a Terraform state, which holds them in clear text.", Kind: "terraform_value", Secret: v, Start: t.start, End: t.end, Confidence: Medium, Parts: map[string]string{"output": name},
+	})
+}
 
 // state reads the attributes of Terraform's resources.
 func (f *finder) state(o *object, up []step) {

@@ -3,6 +3,7 @@ package structured
 import (
 	"bytes"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -172,14 +173,90 @@ func (f *finder) setting(at, n int) {
 	f.seenName = k + 1
 	start, end, ok := value(d, k, e, from, to)
 	if !ok {
+		start, end, ok = f.below(k, e, to)
+	}
+	if !ok {
+		start, end, ok = wordBehind(d, k, e, from, to)
+	}
+	if !ok {
 		return
 	}
-	raw := d[start:end]
-	v := string(raw)
-	if bytes.IndexByte(raw, '\\') >= 0 {
-		v = strings.NewReplacer(`\"`, `"`, `\'`, `'`, `\\`, `\`).Replace(v)
+	v := string(d[start:end])
+	if end == to && strings.HasSuffix(v, `\`) { // goes on on the next line, as in .properties
+		start, stop := f.nextLine(end)
+		if stop > start {
+			v, end = v[:len(v)-1]+string(d[start:stop]), stop
+		}
 	}
-	f.judge(v, name, what, prefix, k, start, end, false)
+	f.judge(unescaped(v), name, what, prefix, k, start, end, false)
+}
+
+// unescaped reads the escapes of JSON, YAML and properties.
+func unescaped(v string) string {
+	if strings.IndexByte(v, '\\') < 0 {
+		return v
+	}
+	v = strings.NewReplacer(`\'`, `'`, `\/`, `/`, `\:`, `:`, `\=`, `=`, `\#`, `#`, `\!`, `!`, `\ `, ` `, `\$`, `$`).Replace(v)
+	s, err := strconv.Unquote(`"` + v + `"`)
+	if err == nil {
+		return s
+	}
+	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(v)
+}
+
+// below reads a value that stands on the line below its name, as YAML has it behind
+// "|" and ">". A value of more lines is no password, and keys have rules of their own.
+func (f *finder) below(k, e, to int) (start, end int, ok bool) {
+	d := f.data
+	i := e
+	if i < to && (d[i] == '"' || d[i] == '\'') {
+		i++
+	}
+	if i >= to || d[i] != ':' {
+		return 0, 0, false
+	}
+	i = skipSpace(d, i+1, to)
+	if i >= to || d[i] != '|' && d[i] != '>' || to-i > 3 {
+		return 0, 0, false
+	}
+	start, end = f.nextLine(to)
+	return start, end, end > start && d[start-1] == ' '
+}
+
+// nextLine is the line behind the one that ends at to, without the space around it.
+func (f *finder) nextLine(to int) (start, end int) {
+	d := f.data
+	if to < len(d) && d[to] == '\r' {
+		to++
+	}
+	if to+1 >= len(d) || d[to] != '\n' {
+		return 0, 0
+	}
+	_, end = f.line(to + 1)
+	start = skipSpace(d, to+1, end)
+	for end > start && d[end-1] <= ' ' {
+		end--
+	}
+	return start, end
+}
+
+// wordBehind reads NAME VALUE with nothing but space between, as .properties and
+// Dockerfiles have it. The value has to be one that a machine made.
+func wordBehind(d []byte, k, e, from, to int) (start, end int, ok bool) {
+	lead := strings.TrimSpace(strings.ToLower(string(d[from:k])))
+	if lead != "" && lead != "env" && lead != "set" && lead != "setenv" {
+		return 0, 0, false
+	}
+	start = skipSpace(d, e, to)
+	end = to
+	for end > start && d[end-1] <= ' ' {
+		end--
+	}
+	v := d[start:end]
+	if start == e || len(v) < 12 || bytes.ContainsAny(v, " \t=:\"'") || random(string(v)) < 2 {
+		return 0, 0, false
+	}
+	return start, end, true
 }
 
 // judge files a setting whose value looks like a secret, or like the placeholder
@@ -293,8 +370,17 @@ func value(d []byte, k, e, from, to int) (start, end int, ok bool) {
 			}
 		}
 		return 0, 0, false
-	case '|', '>', '{', '[', '*', '&', '!', '(', '@':
-		if i+1 >= to || q == '{' || q == '[' || q == '*' || q == '&' || q == '(' || d[i+1] <= ' ' || d[i+1] == '-' {
+	case '&': // an anchor of YAML in front of its value
+		n := bytes.IndexByte(d[i:to], ' ')
+		if n < 2 || n > 64 || bytes.IndexByte(d[i+n:to], '=') >= 0 || !allWord(strings.ReplaceAll(string(d[i+1:i+n]), "-", "_")) {
+			return 0, 0, false
+		}
+		i = skipSpace(d, i+n, to)
+		if i >= to || bytes.IndexByte([]byte("\"'|>{[*&!"), d[i]) >= 0 {
+			return 0, 0, false
+		}
+	case '|', '>', '{', '[', '*', '!', '(', '@':
+		if i+1 >= to || q == '{' || q == '[' || q == '*' || q == '(' || d[i+1] <= ' ' || d[i+1] == '-' {
 			return 0, 0, false
 		}
 	}
@@ -304,6 +390,12 @@ func value(d []byte, k, e, from, to int) (start, end int, ok bool) {
 			break
 		}
 		end++
+	}
+	if bytes.IndexByte(d[from:k], '{') >= 0 { // {user: x, password: y}
+		n := bytes.IndexByte(d[start:end], '}')
+		if n > 0 && d[start] != '{' && d[start] != '$' {
+			end = start + n
+		}
 	}
 	for end > start && (d[end-1] <= ' ' || d[end-1] == ',' || d[end-1] == '"' || d[end-1] == '\'') {
 		end--

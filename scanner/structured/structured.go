@@ -136,7 +136,7 @@ func (f file) has(n need) bool {
 	case htpasswd:
 		return strings.Contains(b, "htpasswd")
 	case netrc:
-		return strings.Contains(b, "netrc")
+		return strings.Contains(b, "netrc") || strings.Contains(b, "authinfo")
 	case servers:
 		return b == "settings.xml" || strings.HasSuffix(b, "-settings.xml") || b == "sitemanager.xml" || b == "recentservers.xml" || b == "filezilla.xml"
 	}
@@ -146,9 +146,10 @@ func (f file) has(n need) bool {
 type finder struct {
 	data     []byte
 	hits     []Hit
-	done     [kinds]bool // the document was read as one of a kind
-	seenName int         // where the setting that was read last begins, plus one
-	need     need        // of the hits that are being added
+	done     [kinds]bool         // the document was read as one of a kind
+	seenName int                 // where the setting that was read last begins, plus one
+	need     need                // of the hits that are being added
+	tables   map[string][]string // the columns that CREATE TABLE names; nil before they are needed
 
 	// of the last "@": where it is, where its word begins, where its userinfo
 	lastAt, lastFrom, lastUser, lastOracle int
@@ -217,7 +218,7 @@ func order(h Hit) int {
 	switch h.Rule {
 	case ruleSetting:
 		return 3
-	case ruleBasic, ruleBearer, ruleCommand:
+	case ruleBasic, ruleBearer, ruleCommand, ruleSQL:
 		return 2
 	case ruleURL, ruleConnection:
 		return 1
