@@ -76,6 +76,9 @@ type rule struct {
 	places  bool        // some allowlist asks for a path or a commit
 	byLine  bool        // some allowlist, or the comment, asks for the line
 	dfa     func() *dfa // finds the matches of the expression; nil for none
+	// of late, and what they begin with
+	lateUses  []*use
+	lateFirst byteSet
 }
 
 // analyse finds out about the rules of cfg what does not depend on options. All
@@ -154,6 +157,18 @@ func (p *program) assemble(depth int, honour bool) {
 		for i := range list {
 			list[i].number = uint32(len(p.flat))
 			p.flat = append(p.flat, &list[i])
+		}
+	}
+	for _, r := range p.rules {
+		for i := range r.late {
+			u := &use{rule: r.number, anchor: &r.late[i], length: 1, number: uint32(len(p.flat))}
+			p.flat = append(p.flat, u)
+			r.lateUses = append(r.lateUses, u)
+			c := u.anchor.word[0]
+			r.lateFirst.add(c)
+			if c >= 'a' && c <= 'z' {
+				r.lateFirst.add(c - 'a' + 'A')
+			}
 		}
 	}
 }

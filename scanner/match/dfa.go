@@ -236,6 +236,7 @@ func (h *half) begins(text []byte, from, end int) (start int, ok bool) {
 		return -1, false
 	}
 	start = -1
+	h.read.Add(int64(end - from))
 	prev := rune(-1)
 	if end < len(text) {
 		prev, _ = utf8.DecodeRune(text[end:])
@@ -332,7 +333,7 @@ func (h *half) step(s *dfaState, class int) *dfaState {
 		return n
 	}
 	h.made++
-	if h.made > mostDFAStates && h.made*16 > h.read.Load() {
+	if h.made > mostDFAStates && h.made*8 > h.read.Load() {
 		h.off.Store(true)
 		h.states = nil
 		return nil

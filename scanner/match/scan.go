@@ -2,6 +2,7 @@ package match
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"slices"
 	"sort"
@@ -34,6 +35,8 @@ type scan struct {
 	verdict map[lineKey]bool
 	paths   map[*allowlist]bool
 
+	base     *sightings // of the text of which this pass's is made, and how; nil for none
+	from     []Copy
 	kept     *sightings // where to keep what is seen of raw; nil for nowhere
 	findings []finding
 	escalate bool // a rule that requires others has a finding
@@ -50,6 +53,8 @@ type sightings struct {
 	size   int
 	places []place // in order
 	rules  []int32 // rules whose keywords were seen here, or in a text that this one is made of
+	tried  []tried // windows in which a rule was tried, by rule, in order
+	pieces []piece // what was found in them
 	opaque bool    // they say nothing about another text
 	// decodes: some part of the text decodes to something. It may be true
 	// when none does.
@@ -65,6 +70,20 @@ type place struct {
 
 const isWeak = 1 << 31
 
+func comparePlaces(a, b place) int {
+	return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.use&^isWeak, b.use&^isWeak))
+}
+
+// tried is a window in which a rule was tried, and which pieces it gave.
+type tried struct {
+	rule, lo, hi int32
+	from, to     int32
+}
+
+func (t tried) compare(o tried) int {
+	return cmp.Or(cmp.Compare(t.rule, o.rule), cmp.Compare(t.lo, o.lo), cmp.Compare(t.hi, o.hi))
+}
+
 // Copy says that bytes of a new text came from an old one:
 // new[New:New+Len] == old[Old:Old+Len].
 type Copy struct{ Old, New, Len int }
@@ -74,7 +93,7 @@ type sighting struct {
 	windows []window
 	strong  bool
 	whole   bool
-	late    bool // announced, and its windows are here
+	named   bool // a keyword of the rule was seen
 	touched bool
 }
 
@@ -122,7 +141,7 @@ func (s *scan) release() {
 	keep.lines.newline = s.lines.newline[:0]
 	keep.seen.reset(&s.seen)
 	keep.before.reset(&s.before)
-	size := 8 * (cap(keep.lines.newline) + cap(keep.seen.places) + cap(keep.before.places) + 3*cap(keep.copies))
+	size := 8 * (cap(keep.lines.newline) + cap(keep.seen.places) + cap(keep.before.places) + 3*(cap(keep.copies)+cap(keep.seen.tried)+cap(keep.before.tried)))
 	for i := range keep.hits {
 		size += 8 * cap(keep.hits[i])
 	}
@@ -141,14 +160,16 @@ func (s *scan) release() {
 
 // reset makes s empty, with the memory of o.
 func (s *sightings) reset(o *sightings) {
-	*s = sightings{places: o.places[:0], rules: o.rules[:0]}
+	*s = sightings{places: o.places[:0], rules: o.rules[:0], tried: o.tried[:0], pieces: o.pieces[:0]}
 }
 
 // all finds everything there is to find. base, which may be nil, is what was
 // seen of a text of which this one is made as copies says.
 func (s *scan) all(ctx context.Context, base *sightings, copies []Copy) {
 	s.look(ctx, base, copies)
+	s.base, s.from = base, copies
 	s.pass(ctx)
+	s.base, s.from = nil, nil
 	known := base != nil && !base.decodes && !s.seen.opaque
 	switch {
 	case s.p.depth == 0:
@@ -182,6 +203,8 @@ func (s *scan) keep() {
 	*s.kept = s.seen
 	s.kept.places = slices.Clone(s.seen.places)
 	s.kept.rules = slices.Clone(s.seen.rules)
+	s.kept.tried = slices.Clone(s.seen.tried)
+	s.kept.pieces = slices.Clone(s.seen.pieces)
 }
 
 // detect gives the findings of gitleaks' Detect on a fragment with this text,
@@ -254,6 +277,7 @@ func (s *scan) look(ctx context.Context, base *sightings, copies []Copy) {
 			s.seen.opaque = true
 		}
 		s.walk(ctx, hay, 0, len(hay)+1)
+		s.lookLate(0)
 		return
 	}
 	for _, n := range base.rules {
@@ -277,7 +301,7 @@ func (s *scan) look(ctx context.Context, base *sightings, copies []Copy) {
 		if lo >= hi {
 			continue
 		}
-		if !s.walkFresh(ctx, next, lo) {
+		if !s.walkFresh(ctx, base, next, lo) {
 			s.look(ctx, nil, nil)
 			return
 		}
@@ -292,8 +316,25 @@ func (s *scan) look(ctx context.Context, base *sightings, copies []Copy) {
 		}
 		next = hi
 	}
-	if next <= len(s.cur) && !s.walkFresh(ctx, next, len(s.cur)+1) {
+	if next <= len(s.cur) && !s.walkFresh(ctx, base, next, len(s.cur)+1) {
 		s.look(ctx, nil, nil)
+		return
+	}
+	s.lookLate(len(base.rules))
+}
+
+// lookLate looks in the whole text for the places of the rules that were announced
+// last, but for so many.
+func (s *scan) lookLate(known int) {
+	if s.odd != nil {
+		return // they see the whole text
+	}
+	before := len(s.seen.places)
+	for _, n := range s.seen.rules[min(known, len(s.seen.rules)):] {
+		s.seeLate(s.p.rules[n], 0, len(s.cur))
+	}
+	if len(s.seen.places) > before {
+		slices.SortFunc(s.seen.places, comparePlaces)
 	}
 }
 
@@ -312,11 +353,19 @@ func inOrder(copies []Copy, from, to int) bool {
 
 // walkFresh looks for words that begin in [from, to), where the text is new or
 // next to what is. It gives false when the text as a whole has to be looked at.
-func (s *scan) walkFresh(ctx context.Context, from, to int) bool {
+func (s *scan) walkFresh(ctx context.Context, base *sightings, from, to int) bool {
 	if holdsOdd(s.cur[max(0, from-3):min(len(s.cur), to+3)]) {
 		return false
 	}
+	first := len(s.seen.places)
 	s.walk(ctx, s.cur, from, to)
+	walked := len(s.seen.places)
+	for _, n := range base.rules {
+		s.seeLate(s.p.rules[n], from, to)
+	}
+	if len(s.seen.places) > walked {
+		slices.SortFunc(s.seen.places[first:], comparePlaces)
+	}
 	return true
 }
 
@@ -353,7 +402,7 @@ func (s *scan) walk(ctx context.Context, hay []byte, from, limit int) {
 	// Words are seen where they end.
 	for i := first + 1; i < len(s.seen.places); i++ {
 		p, k := s.seen.places[i], i
-		for ; k > first && s.seen.places[k-1].at > p.at; k-- {
+		for ; k > first && comparePlaces(s.seen.places[k-1], p) > 0; k-- {
 			s.seen.places[k] = s.seen.places[k-1]
 		}
 		s.seen.places[k] = p
@@ -363,37 +412,57 @@ func (s *scan) walk(ctx context.Context, hay []byte, from, limit int) {
 // use looks at a place where a word ends.
 func (s *scan) use(u *use, end, limit int) {
 	at := end - u.length
-	if at >= limit {
-		return
-	}
-	if u.anchor == nil {
+	switch {
+	case at >= limit:
+	case u.anchor == nil:
 		s.announced(int32(u.rule))
+	case s.odd != nil:
+		s.seen.places = append(s.seen.places, place{int32(s.odd.original(at)), u.number})
+	default:
+		s.see(u, at)
+	}
+}
+
+// see notes a place where a word of a rule stands, if what must be around it is.
+func (s *scan) see(u *use, at int) {
+	a := u.anchor
+	if a.bound && at > 0 && isWord(s.cur[at-1]) {
 		return
 	}
-	weak := uint32(0)
-	if s.odd != nil {
-		at = s.odd.original(at)
-	} else {
-		a := u.anchor
-		if a.bound && at > 0 && isWord(s.cur[at-1]) {
-			return
+	ok, from, to := a.shape.holds(s.p.sets, s.cur, at)
+	if !ok {
+		return
+	}
+	number := u.number
+	if from >= 0 && s.p.drops(s.p.rules[u.rule], s.cur[from:to]) {
+		number |= isWeak
+	}
+	s.seen.places = append(s.seen.places, place{int32(at), number})
+}
+
+// seeLate looks in [from, to) for the places of a rule whose words are too common
+// to be looked for in every text.
+func (s *scan) seeLate(r *rule, from, to int) {
+	if len(r.lateUses) == 0 {
+		return
+	}
+	for at := from; at < min(to, len(s.cur)); at++ {
+		if !r.lateFirst.has(s.cur[at]) {
+			continue
 		}
-		ok, from, to := a.shape.holds(s.p.sets, s.cur, at)
-		if !ok {
-			return
-		}
-		if from >= 0 && s.p.drops(s.p.rules[u.rule], s.cur[from:to]) {
-			weak = isWeak
+		for _, u := range r.lateUses {
+			if u.anchor.word[0] == lower(s.cur[at]) {
+				s.see(u, at)
+			}
 		}
 	}
-	s.seen.places = append(s.seen.places, place{int32(at), u.number | weak})
 }
 
 // announced notes that a keyword of a rule stands in the text.
 func (s *scan) announced(rule int32) {
 	f := s.touch(int(rule))
-	if !f.whole && !f.late {
-		f.whole = true
+	if !f.named {
+		f.named = true
 		s.seen.rules = append(s.seen.rules, rule)
 	}
 }
@@ -408,7 +477,9 @@ func (s *scan) pass(ctx context.Context) {
 		s.widen(u.rule, u.anchor, int(p.at), p.use&isWeak == 0)
 	}
 	for _, n := range s.seen.rules {
-		s.announce(s.p.rules[n], s.touch(int(n)))
+		if len(s.p.rules[n].late) == 0 || s.odd != nil {
+			s.touch(int(n)).whole = true
+		}
 	}
 	for _, n := range s.p.always {
 		s.touch(n).whole = true
@@ -451,38 +522,6 @@ func (s *scan) widen(rule int, a *anchor, at int, strong bool) {
 		}
 	}
 	f.windows = append(f.windows, w)
-}
-
-// announce begins with a rule whose keyword is there. What the words of some
-// rules are is too common to be looked for in every text, and is looked for now.
-func (s *scan) announce(r *rule, f *sighting) {
-	if len(r.late) == 0 || s.odd != nil {
-		f.whole = true
-		return
-	}
-	f.whole, f.late = false, true
-	for i := range r.late {
-		a := &r.late[i]
-		for c := range 0x80 {
-			if lower(byte(c)) != a.word[0] {
-				continue
-			}
-			for at := 0; ; at++ {
-				n := bytes.IndexByte(s.cur[at:], byte(c))
-				if n < 0 {
-					break
-				}
-				at += n
-				if a.bound && at > 0 && isWord(s.cur[at-1]) {
-					continue
-				}
-				ok, from, to := a.shape.holds(s.p.sets, s.cur, at)
-				if ok {
-					s.widen(r.number, a, at, from < 0 || !s.p.drops(r, s.cur[from:to]))
-				}
-			}
-		}
-	}
 }
 
 // join sorts windows and joins those that meet.
@@ -540,6 +579,48 @@ type piece struct {
 // an end of the window that is no end of the text: what made it match may be
 // that end. That a window has room around every true match makes this rare.
 func (s *scan) search(r *rule, w window) bool {
+	pieces, known := s.inherited(r, w)
+	if !known {
+		pieces, known = s.find(r, w)
+		if !known {
+			return false
+		}
+	}
+	if s.layer == nil && s.kept != nil {
+		from := int32(len(s.seen.pieces))
+		s.seen.pieces = append(s.seen.pieces, pieces...)
+		s.seen.tried = append(s.seen.tried, tried{int32(r.number), int32(w.lo), int32(w.hi), from, int32(len(s.seen.pieces))})
+	}
+	for _, p := range pieces {
+		s.judge(r, extent{w.lo + int(p.start), w.lo + int(p.end)}, extent{w.lo + int(p.from), w.lo + int(p.to)})
+	}
+	return true
+}
+
+// inherited gives what was found in a window of which every byte was copied.
+func (s *scan) inherited(r *rule, w window) (pieces []piece, known bool) {
+	if s.base == nil || len(s.base.tried) == 0 {
+		return nil, false
+	}
+	n := sort.Search(len(s.from), func(i int) bool { return s.from[i].New > w.lo }) - 1
+	if n < 0 || w.hi > s.from[n].New+s.from[n].Len {
+		return nil, false
+	}
+	shift := s.from[n].New - s.from[n].Old
+	lo, hi := w.lo-shift, w.hi-shift
+	if (w.lo == 0) != (lo == 0) || (w.hi == len(s.cur)) != (hi == s.base.size) {
+		return nil, false
+	}
+	at, known := slices.BinarySearchFunc(s.base.tried, tried{rule: int32(r.number), lo: int32(lo), hi: int32(hi)}, tried.compare)
+	if !known {
+		return nil, false
+	}
+	t := s.base.tried[at]
+	return s.base.pieces[t.from:t.to], true
+}
+
+// find gives what a rule finds in a window; not known where search says false.
+func (s *scan) find(r *rule, w window) (pieces []piece, known bool) {
 	text := s.cur[w.lo:w.hi]
 	about := aboutWindow
 	if w.lo == 0 {
@@ -549,29 +630,27 @@ func (s *scan) search(r *rule, w window) bool {
 		about += 2
 	}
 	key := s.p.memo.key(about, r, text)
-	pieces, known := s.p.memo.window(key)
-	if !known {
-		touches := false
-		s.each(r, w, text, func(from, to int) bool {
-			touches = from == 0 && w.lo > 0 || to == len(text) && w.hi < len(s.cur)
-			if touches {
-				return false
-			}
-			secret, ok := s.promising(r, text, extent{from, to})
-			if ok {
-				pieces = append(pieces, piece{int32(from), int32(to), int32(secret.start), int32(secret.end)})
-			}
-			return true
-		})
+	pieces, known = s.p.memo.window(key)
+	if known {
+		return pieces, true
+	}
+	touches := false
+	s.each(r, w, text, func(from, to int) bool {
+		touches = from == 0 && w.lo > 0 || to == len(text) && w.hi < len(s.cur)
 		if touches {
 			return false
 		}
-		s.p.memo.putWindow(key, pieces)
+		secret, ok := s.promising(r, text, extent{from, to})
+		if ok {
+			pieces = append(pieces, piece{int32(from), int32(to), int32(secret.start), int32(secret.end)})
+		}
+		return true
+	})
+	if touches {
+		return nil, false
 	}
-	for _, p := range pieces {
-		s.judge(r, extent{w.lo + int(p.start), w.lo + int(p.end)}, extent{w.lo + int(p.from), w.lo + int(p.to)})
-	}
-	return true
+	s.p.memo.putWindow(key, pieces)
+	return pieces, true
 }
 
 // each visits the matches of a rule in a window, as long as visit wants more.
