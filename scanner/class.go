@@ -128,8 +128,13 @@ var fillers = []string{
 
 // classOfValue says what the value itself gives away; "" when nothing.
 func classOfValue(f *Finding, value string) (Class, string) {
-	if f.Provider == "aws" && (rules.IsDocumentationKey(value) || f.Part == PartSessionToken && strings.Contains(value, "EXAMPLE")) {
+	if f.Provider == "aws" && (rules.IsDocumentationKey(value) || f.Part == PartSessionToken && (strings.Contains(value, "EXAMPLE") || strings.HasPrefix(value, "SAMPLE"))) {
 		return ClassPlaceholder, "a key from AWS' documentation"
+	}
+	if f.Rule == "jwt" && f.Provider == "" {
+		if !tokenOfJSON(value) {
+			return ClassPlaceholder, "no JWT: its header or its payload is no JSON"
+		}
 	}
 	k, _ := rules.Of(f.Rule, value)
 	if k.Public && f.Part != PartAccessKeyID {
@@ -157,7 +162,7 @@ func classOfValue(f *Finding, value string) (Class, string) {
 		if sameRun(value) >= 10 {
 			return ClassPlaceholder, "the value repeats one character"
 		}
-		if n := countingRun(lower); n >= 10 && 2*n >= len(value) {
+		if longest, all := countingRuns(lower); longest >= 10 && (2*longest >= len(value) || 5*all >= 4*len(value)) {
 			return ClassPlaceholder, "the value counts up, as made-up values do"
 		}
 	}
@@ -248,18 +253,21 @@ func readsAsName(s string) bool {
 
 func letter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
 
-// countingRun is the length of the longest run that counts up by one.
-func countingRun(s string) int {
-	best, n := 1, 1
-	for i := 1; i < len(s); i++ {
-		if s[i] == s[i-1]+1 || s[i] == '0' && s[i-1] == '9' || s[i] == 'a' && s[i-1] == '9' {
+// countingRuns are the length of the longest run that counts up by one, and of
+// all such runs of five or more together.
+func countingRuns(s string) (longest, all int) {
+	n := 1
+	for i := 1; i <= len(s); i++ {
+		if i < len(s) && (s[i] == s[i-1]+1 || s[i] == '0' && s[i-1] == '9' || s[i] == 'a' && s[i-1] == '9') {
 			n++
-		} else {
-			n = 1
+			continue
 		}
-		best = max(best, n)
+		if n >= 5 {
+			all += n
+		}
+		longest, n = max(longest, n), 1
 	}
-	return best
+	return longest, all
 }
 
 // sameRun is the length of the longest run of one character. A slash does not

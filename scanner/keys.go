@@ -58,6 +58,14 @@ func sshString(b []byte) string {
 }
 
 // assessJWT reads what a token says about itself.
+// tokenOfJSON reports whether the first two parts of a token are JSON objects, as
+// those of a JWT are (RFC 7519, section 7.2).
+func tokenOfJSON(value string) bool {
+	part := strings.Split(value, ".")
+	var object map[string]any
+	return len(part) > 2 && decodeSegment(part[0], &object) && decodeSegment(part[1], &object)
+}
+
 func assessJWT(f *Finding, value string, say func(int, string)) {
 	part := strings.Split(value, ".")
 	if len(part) < 2 {

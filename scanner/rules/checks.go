@@ -150,10 +150,15 @@ var canaries = map[string]bool{
 // unless the operator wants that.
 func IsCanaryAccount(account string) bool { return canaries[account] }
 
+// documentedSecret is how the secret begins that AWS prints in its documentation;
+// others put words of their own in place of its end.
+const documentedSecret = "wJalrXUtnFEMI/K7MDENG"
+
 // IsDocumentationKey reports whether the value is one of the keys that AWS
-// prints in its documentation: they end in EXAMPLE or EXAMPLEKEY.
+// prints in its documentation: they end in EXAMPLE or EXAMPLEKEY, or begin as its
+// secret does.
 func IsDocumentationKey(value string) bool {
-	return len(value) >= 20 && (strings.HasSuffix(value, "EXAMPLE") || strings.HasSuffix(value, "EXAMPLEKEY"))
+	return len(value) >= 20 && (strings.HasSuffix(value, "EXAMPLE") || strings.HasSuffix(value, "EXAMPLEKEY") || strings.HasPrefix(value, documentedSecret))
 }
 
 // PlausibleAWSSecret reports whether s can be an AWS secret access key: 40
