@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"stanch/internal/filelock"
 	"stanch/internal/githubapp"
 	"stanch/internal/secret"
 	"stanch/internal/version"
@@ -39,7 +40,7 @@ type watchCmd struct {
 
 // Help is kong's longer description.
 func (c *watchCmd) Help() string {
-	return "Most leaks of a company's keys happen in repositories of private people. watch asks GitHub for their public events and scans what they push; " +
+	return "Most leaks of a company's keys happen in repositories of private people. watch asks GitHub for their public events and gists, and scans what they push (and what a forced push removed, while GitHub still gives it), also to forks that these events tell of; " +
 		"GitHub shows an event 30 seconds to 6 hours after it happened, and each finding says how late it was. It finds and tells; it revokes nothing: acting is for 'stanch serve' and 'stanch respond'.\n\n" +
 		"Exit codes: 0 nothing found; 1 findings; 2 usage or configuration; 3 some of it could not be looked at, or more happened than GitHub lists; 4 GitHub or the network failed."
 }
@@ -75,9 +76,28 @@ func (c *watchCmd) Run(rt *runtime) error {
 	if err != nil {
 		return fail(exitUsage, err, "check the file given with --config: it must be a gitleaks configuration")
 	}
-	file, state, err := c.load()
+	file, err := c.file()
 	if err != nil {
 		return err
+	}
+	err = os.MkdirAll(filepath.Dir(file), 0o700)
+	if err != nil {
+		return fail(exitUsage, fmt.Errorf("make directory of the state: %w", plain(err)), "name another file with --state")
+	}
+	lock, err := filelock.Take(file + ".lock")
+	if errors.Is(err, filelock.ErrHeld) {
+		return fail(exitUsage, errors.New("another watch works with this state"), "let it work, or name another file with --state")
+	}
+	if err != nil {
+		return fail(exitUsage, plain(err), "name another file with --state")
+	}
+	defer lock.Close() //nolint:errcheck // gives the lock back
+	state, err := load(file)
+	if err != nil {
+		return err
+	}
+	if !c.Quiet {
+		fmt.Fprintln(rt.stderr, "note: this is no live feed: GitHub shows an event 30 seconds to 6 hours after it happened")
 	}
 	var broken error
 	res, err := watch.Run(rt.ctx, watch.Options{
@@ -158,32 +178,36 @@ func (c *watchCmd) web() (string, bool) {
 	return strings.TrimSuffix(base, "/api/v3"), false
 }
 
-// load reads the state; a file that is not there is an empty one.
-func (c *watchCmd) load() (string, *watch.State, error) {
-	file := c.State
-	if file == "" {
-		dir := os.Getenv("XDG_STATE_HOME")
-		if dir == "" {
-			home, err := os.UserHomeDir()
-			if err != nil {
-				return "", nil, fail(exitUsage, errors.New("there is no home directory for the state"), "name a file with --state")
-			}
-			dir = filepath.Join(home, ".local", "state")
-		}
-		file = filepath.Join(dir, "stanch", "watch.json")
+// file is where the state is kept.
+func (c *watchCmd) file() (string, error) {
+	if c.State != "" {
+		return c.State, nil
 	}
+	dir := os.Getenv("XDG_STATE_HOME")
+	if dir == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fail(exitUsage, errors.New("there is no home directory for the state"), "name a file with --state")
+		}
+		dir = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(dir, "stanch", "watch.json"), nil
+}
+
+// load reads the state; a file that is not there is an empty one.
+func load(file string) (*watch.State, error) {
 	state := &watch.State{}
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return file, state, nil
+		return state, nil
 	}
 	if err == nil {
 		err = json.Unmarshal(data, state)
 	}
 	if err != nil {
-		return "", nil, fail(exitUsage, fmt.Errorf("read state %s: %w", format.Inert(file), plain(err)), "name another file with --state, or remove this one: what it remembers is looked at again then")
+		return nil, fail(exitUsage, fmt.Errorf("read state %s: %w", format.Inert(file), plain(err)), "name another file with --state, or remove this one: what it remembers is looked at again then")
 	}
-	return file, state, nil
+	return state, nil
 }
 
 // save replaces the state in one step.
@@ -191,10 +215,6 @@ func save(file string, s watch.State) error {
 	data, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("save state: %w", err)
-	}
-	err = os.MkdirAll(filepath.Dir(file), 0o700)
-	if err != nil {
-		return fmt.Errorf("save state: %w", plain(err))
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(file), ".watch-")
 	if err != nil {

@@ -103,8 +103,11 @@ func reason(err error) string {
 
 func (w *watcher) scan(ctx context.Context, e Event, s *Seen) error {
 	url := strings.TrimSuffix(w.WebURL, "/") + "/" + e.Repository + ".git"
-	if e.Type == "PublicEvent" {
+	switch e.Type {
+	case "PublicEvent":
 		return w.whole(ctx, url, e, s)
+	case typeGist:
+		return w.whole(ctx, e.URL, e, s)
 	}
 	if e.Type == "CreateEvent" {
 		tip, err := w.tip(ctx, e)
@@ -117,6 +120,7 @@ func (w *watcher) scan(ctx context.Context, e Event, s *Seen) error {
 		URL: url, Repository: e.Repository, Ref: e.Ref, Before: e.Before, After: e.After, Commits: e.Commits, Token: w.Token,
 		Created: e.Before == "" || strings.Trim(e.Before, "0") == "",
 	}
+	push.Forced = !push.Created // events do not say; where nothing was removed, nothing comes
 	res, err := gitwire.Fetch(ctx, push, w.Limits, func(o gitwire.Object) error {
 		found, reasons := w.Engine.ScanChangeAll(ctx, scanner.Unit{Data: o.Data, Place: o.Place}, o.Old)
 		s.Findings = append(s.Findings, found...)

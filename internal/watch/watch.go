@@ -4,6 +4,9 @@
 //
 // # What this package promises
 //
+// Beside their events it follows people's gists, which have no events, and the
+// forks that their events and those of the organisation tell of. Of a push it
+// scans what is new and, while GitHub still gives it, what a forced push removed.
 // It asks as GitHub wants to be asked: conditionally, no more often than the
 // answer's X-Poll-Interval, spread over what the rate limit leaves. An event is
 // handed out once, after a restart too: its id is kept in the [State] when it
@@ -44,6 +47,7 @@ const (
 	longestLate = 6 * time.Hour       // how late an event may appear in a listing
 	listedFor   = 30 * 24 * time.Hour // how long
 	defaultPoll = time.Minute
+	typeFork    = "ForkEvent"
 	membersFor  = time.Hour // how long a list of members is good
 	mostTries   = 8         // of an event that cannot be scanned, about 4 hours
 )
@@ -96,6 +100,7 @@ type State struct {
 	Feeds   map[string]*Feed `json:"feeds"`
 	Members []string         `json:"members,omitempty"`
 	Listed  time.Time        `json:"members_listed,omitzero"`
+	Forks   []Fork           `json:"forks,omitempty"`
 	Waiting []Waiting        `json:"waiting,omitempty"` // could not be scanned yet
 }
 
@@ -106,6 +111,7 @@ type Feed struct {
 	Asked    time.Time `json:"asked"`
 	Due      time.Time `json:"due"`                // not before, says GitHub
 	Unbroken bool      `json:"complete,omitempty"` // the last listing was read to its end
+	Since    time.Time `json:"since,omitzero"`     // of gists: when the newest that was handled changed
 }
 
 // Waiting is an event that is tried again.
@@ -122,8 +128,10 @@ type Event struct {
 	Actor      string    `json:"actor"`
 	Repository string    `json:"repository"`
 	Ref        string    `json:"ref,omitempty"`
+	Fork       string    `json:"-"` // what was made of Repository
 	Before     string    `json:"before,omitempty"`
 	After      string    `json:"after,omitempty"`
+	URL        string    `json:"url,omitempty"`     // of a gist
 	Commits    []string  `json:"commits,omitempty"` // until 2025 GitHub listed up to 20
 	Created    time.Time `json:"created_at"`
 	SeenAt     time.Time `json:"seen_at"`
@@ -241,6 +249,10 @@ func (w *watcher) feeds(ctx context.Context) ([]string, error) {
 	}
 	for _, u := range append(slices.Clone(w.Users), w.State.Members...) {
 		add("users/" + u + "/events/public")
+		add("users/" + u + "/gists")
+	}
+	for _, path := range w.forks() {
+		add(path)
 	}
 	return out, nil
 }
@@ -286,7 +298,11 @@ func (w *watcher) round(ctx context.Context, feeds []string) error {
 			f = &Feed{}
 			w.State.Feeds[path] = f
 		}
-		err := w.ask(ctx, path, f)
+		ask := w.ask
+		if isGists(path) {
+			ask = w.gists
+		}
+		err := ask(ctx, path, f)
 		var api *githubapp.APIError
 		switch {
 		case ctx.Err() != nil:
@@ -305,7 +321,7 @@ func (w *watcher) round(ctx context.Context, feeds []string) error {
 		case errors.As(err, &api):
 			w.partial(path + ": " + api.Error())
 			f.Due = w.Now().Add(defaultPoll)
-			if api.Status == http.StatusNotFound { // a login that is gone
+			if gone(err) { // a login or a fork
 				f.Due = w.Now().Add(membersFor)
 			}
 		case err != nil:
@@ -338,7 +354,7 @@ func (w *watcher) pause(feeds []string) time.Duration {
 	if w.rate.Limit > 0 && left > 0 {
 		share := left
 		if w.rate.Remaining > 0 {
-			share = left * time.Duration(len(feeds)) / time.Duration(w.rate.Remaining)
+			share = left * time.Duration(inTenMinutes(feeds)) / time.Duration(10*w.rate.Remaining)
 		}
 		wait = max(wait, min(share, left))
 	}
@@ -381,6 +397,9 @@ func (w *watcher) ask(ctx context.Context, path string, f *Feed) error {
 		return err
 	}
 	f.Due = now.Add(pollInterval(resp.Response))
+	if strings.HasPrefix(path, forkPrefix) {
+		f.Due = now.Add(max(forkPoll, pollInterval(resp.Response)))
+	}
 	if !modified {
 		f.Asked = now
 		return w.Save(*w.State)
@@ -414,6 +433,10 @@ func (w *watcher) ask(ctx context.Context, path string, f *Feed) error {
 			continue
 		}
 		e, ok := parseEvent(raw, now)
+		if ok && e.Type == typeFork {
+			w.follow(path, e.Fork, e.Created)
+			ok = false
+		}
 		if ok && !(first && e.Created.Before(now.Add(-w.Since))) && !w.elsewhere(path, id) {
 			err := w.handle(ctx, Waiting{Event: e})
 			if err != nil {
@@ -466,7 +489,7 @@ func parseEvent(raw *github.Event, now time.Time) (Event, bool) {
 		ID: raw.GetID(), Type: raw.GetType(), Actor: raw.GetActor().GetLogin(), Repository: raw.GetRepo().GetName(),
 		Created: raw.GetCreatedAt().UTC(), SeenAt: now.UTC(),
 	}
-	if !repoForm().MatchString(e.Repository) || strings.HasSuffix(e.Repository, "/.") || strings.HasSuffix(e.Repository, "/..") || !loginForm().MatchString(e.Actor) {
+	if !isRepository(e.Repository) || !loginForm().MatchString(e.Actor) {
 		return Event{}, false
 	}
 	var p struct {
@@ -475,6 +498,9 @@ func parseEvent(raw *github.Event, now time.Time) (Event, bool) {
 		Before  string `json:"before"`
 		Head    string `json:"head"`
 		Size    int    `json:"size"`
+		Forkee  struct {
+			FullName string `json:"full_name"`
+		} `json:"forkee"`
 		Commits []struct {
 			SHA string `json:"sha"`
 		} `json:"commits"`
@@ -488,6 +514,9 @@ func parseEvent(raw *github.Event, now time.Time) (Event, bool) {
 	switch e.Type {
 	case "PublicEvent":
 		return e, true
+	case typeFork:
+		e.Fork = p.Forkee.FullName
+		return e, isRepository(e.Fork)
 	case "CreateEvent":
 		e.Ref = map[string]string{"branch": "refs/heads/", "tag": "refs/tags/"}[p.RefType] + p.Ref
 		return e, isRef(e.Ref)

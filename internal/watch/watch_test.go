@@ -42,6 +42,38 @@ type api struct {
 	left    int // requests left, -1 without limit
 	asked   []string
 	status  []int
+
+	gists      map[string][]map[string]any // by login
+	askedGists []string                    // "login since status"
+}
+
+// listGists lists one gist a page.
+func (a *api) listGists(w http.ResponseWriter, r *http.Request, login string) {
+	since, err := time.Parse(time.RFC3339, r.URL.Query().Get("since"))
+	var list []map[string]any
+	for _, g := range a.gists[login] {
+		at, _ := time.Parse(time.RFC3339, g["updated_at"].(string))
+		if !at.Before(since) {
+			list = append(list, g)
+		}
+	}
+	page, _ := strconv.Atoi(r.URL.Query().Get("page"))
+	status := 200
+	etag := fmt.Sprintf(`W/"%d %s"`, len(list), since)
+	w.Header().Set("ETag", etag)
+	switch {
+	case err != nil:
+		status = 422
+	case r.Header.Get("If-None-Match") == etag:
+		status = 304
+	case page < len(list):
+		w.Header().Set("Link", fmt.Sprintf(`<http://%s%s?page=%d>; rel="next"`, r.Host, r.URL.Path, page+1))
+	}
+	a.askedGists = append(a.askedGists, fmt.Sprintf("%s %d", login, status))
+	w.WriteHeader(status)
+	if status == 200 {
+		_ = json.NewEncoder(w).Encode(list[min(page-1, len(list)):min(page, len(list))])
+	}
 }
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -55,6 +87,10 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	path := strings.TrimPrefix(r.URL.Path, "/")
+	if login, ok := strings.CutSuffix(strings.TrimPrefix(path, "users/"), "/gists"); ok && a.left < 0 {
+		a.listGists(w, r, login)
+		return
+	}
 	page, _ := strconv.Atoi(r.URL.Query().Get("page"))
 	a.asked = append(a.asked, fmt.Sprintf("%s %d", path, page))
 	w.Header().Set("X-Poll-Interval", a.poll)
@@ -237,7 +273,7 @@ func (w *world) run(o Options, later time.Duration) Result {
 	w.now = w.now.Add(later)
 	w.seen, w.notes = nil, nil
 	w.api.mu.Lock()
-	w.api.asked, w.api.status = nil, nil
+	w.api.asked, w.api.status, w.api.askedGists = nil, nil, nil
 	w.api.mu.Unlock()
 	var state State
 	data, err := json.Marshal(w.state)
@@ -379,7 +415,8 @@ func TestRateLimits(t *testing.T) {
 	w.run(w.options(), 20*time.Minute)
 	w.want("asked after it", w.api.status, []int{200})
 
-	// What is left is spread: 3 requests for 30 minutes.
+	// What is left is spread: 2 requests for 30 minutes, and events are asked for
+	// every time, gists every fifth time.
 	w.api.left = 4
 	o := w.options()
 	o.Once = false
@@ -396,8 +433,8 @@ func TestRateLimits(t *testing.T) {
 	}
 	_, err := Run(ctx, o)
 	must(t, err)
-	if pause < 9*time.Minute || pause > 10*time.Minute {
-		t.Errorf("pause %s, want a third of 30 minutes", pause)
+	if pause < 17*time.Minute || pause > 18*time.Minute {
+		t.Errorf("pause %s, want 18 minutes", pause)
 	}
 }
 
@@ -478,4 +515,76 @@ func FuzzEvent(f *testing.F) {
 			t.Errorf("ref %q", e.Ref)
 		}
 	})
+}
+
+// TestForcedPush: what a forced push removed is looked at while GitHub gives it.
+func TestForcedPush(t *testing.T) {
+	w := newWorld(t)
+	_, first := w.push("a.txt", "one")
+	_, leaked := w.push("leak.env", "t="+tokenA)
+	w.git("reset", "-q", "--hard", first)
+	must(t, os.WriteFile(filepath.Join(w.dir, "b.txt"), []byte("two\n"), 0o644))
+	w.git("add", "-A")
+	w.git("commit", "-q", "-m", "clean")
+	w.git("push", "-q", "--force", "origin", "main")
+	w.pushEvent(time.Minute, leaked, w.git("rev-parse", "HEAD")) // the event of the leak is not listed
+	res := w.run(w.options(), 0)
+	w.want("findings", w.found(), []string{"leak.env github-pat"})
+	if len(w.seen) == 1 && len(w.seen[0].Findings) == 1 {
+		place := w.seen[0].Findings[0].Place
+		w.want("removed", fmt.Sprint(place.Removed, place.Commit), fmt.Sprint(true, leaked))
+	}
+	w.want("result", res, Result{Events: 1, Findings: 1})
+}
+
+// TestForks: a fork that a followed feed tells of is followed, one of a stranger's
+// fork is not, and not for ever.
+func TestForks(t *testing.T) {
+	w := newWorld(t)
+	fork := func(name string) map[string]any { return map[string]any{"forkee": map[string]any{"full_name": name}} }
+	w.event("ForkEvent", 10*24*time.Hour, fork("mona/dots"))
+	w.event("ForkEvent", time.Hour, fork("../x"))
+	w.event("ForkEvent", 100*24*time.Hour, fork("mona/older"))
+	res := w.run(w.options(), 0)
+	w.want("an event without content", res, Result{})
+	a, b := w.push("x.env", "t="+tokenA)
+	w.pushEvent(0, a, b, "repos/mona/dots/events")
+	w.event("ForkEvent", time.Hour, fork("stranger/again"), "repos/mona/dots/events")
+	res = w.run(w.options(), time.Minute)
+	w.want("a push to the fork", w.found(), []string{"x.env github-pat"})
+	w.want("followed", fmt.Sprint(w.state.Forks), fmt.Sprint([]Fork{{"mona/dots", w.now.Add(-10*24*time.Hour - time.Minute)}}))
+	w.run(w.options(), 2*time.Minute)
+	w.want("asked for the fork again soon", slices.Contains(w.api.asked, "repos/mona/dots/events 1"), false)
+	w.run(w.options(), 90*24*time.Hour)
+	w.want("followed after 90 days", len(w.state.Forks)+len(w.state.Feeds), 2)
+	w.want("asked", slices.Contains(w.api.asked, "repos/mona/dots/events 1"), false)
+}
+
+// TestGists: gists have no events; they are listed since the newest that is known.
+func TestGists(t *testing.T) {
+	w := newWorld(t)
+	w.push("x.env", "t="+tokenA)
+	gist := func(id string, age time.Duration, address string) map[string]any {
+		return map[string]any{"id": id, "git_pull_url": address, "updated_at": w.now.Add(-age).Format(time.RFC3339)}
+	}
+	clone := w.web + "/mona/dots.git"
+	w.api.gists = map[string][]map[string]any{"mona": {
+		gist("aa11", time.Hour, clone), gist("bb22", 100*time.Hour, clone), gist("cc33", time.Minute, "https://elsewhere.example/x.git"), gist("../dd", time.Minute, clone),
+	}}
+	res := w.run(w.options(), 0)
+	w.want("findings", w.found(), []string{"x.env github-pat"})
+	w.want("result", res, Result{Events: 1, Findings: 1})
+	if len(w.seen) == 1 {
+		w.want("event", fmt.Sprint(w.seen[0].Type, w.seen[0].Repository, w.seen[0].Late()), fmt.Sprint("Gist", "gist/aa11", time.Hour))
+	}
+	w.run(w.options(), time.Minute)
+	w.want("asked soon", len(w.api.askedGists), 0)
+	res = w.run(w.options(), 5*time.Minute)
+	w.want("asked", fmt.Sprint(w.api.askedGists), "[mona 200 mona 200 mona 200]") // since the newest one
+	w.want("known", res, Result{})
+	w.run(w.options(), 5*time.Minute)
+	w.want("asked conditionally", fmt.Sprint(w.api.askedGists), "[mona 304]")
+	w.api.gists["mona"] = append(w.api.gists["mona"], gist("aa11", 0, clone))
+	res = w.run(w.options(), 5*time.Minute)
+	w.want("changed", res.Events, 1)
 }
