@@ -56,6 +56,8 @@ func TestScripts(t *testing.T) {
 			"fakegithub": startFakeGitHub,
 			// githttp DIR: the repositories below DIR at $GITHTTP (URL), by Git's own server.
 			"githttp": serveGit,
+			// encode FORM FILE LINE...: a file in an encoding of text.
+			"encode": encodeFile,
 			// fill FILE: variables in the file get their values.
 			"fill": fillTemplate,
 			// newest CONFIG: $INCIDENT is the id of the newest incident.
