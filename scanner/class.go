@@ -76,11 +76,15 @@ func assess(f *Finding) {
 	case ClassPlaceholder:
 		conf = 1
 		f.Suppressed = f.ClassReason
+		say(0, f.ClassReason)
 	case ClassFixture, ClassDocs, ClassExample, ClassPublic:
 		say(-1, f.ClassReason)
 	}
 	if !proved && ascending(value) {
 		say(-1, "counts up or runs through the alphabet, as made-up values do")
+	}
+	if len(f.Reasons) == 0 {
+		say(0, "has the form that its rule describes")
 	}
 	f.Confidence = []Confidence{ConfidenceLow, ConfidenceMedium, ConfidenceHigh}[max(1, min(conf, 3))-1]
 }

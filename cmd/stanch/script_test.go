@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -28,7 +29,9 @@ func TestScripts(t *testing.T) {
 				"AWS_DOC":         "AK" + "IAIOSFODNN7EXAMPLE",
 				"GIT_AUTHOR_NAME": "Ann", "GIT_AUTHOR_EMAIL": "ann@example.com", "GIT_COMMITTER_NAME": "Carl", "GIT_COMMITTER_EMAIL": "carl@example.com",
 				"GIT_AUTHOR_DATE": "1700000000 +0000", "GIT_COMMITTER_DATE": "1700000000 +0000", "GIT_CONFIG_NOSYSTEM": "1",
-				"TAB": "\t", "ESC": "\x1b",
+				"SUM": strings.Repeat("9f86d081884c7d65", 4), "PASS64": base64.StdEncoding.EncodeToString([]byte("Wn4tB8y" + "Hc3sKd6Qp")),
+				"CERT": base64.StdEncoding.EncodeToString([]byte("-----BEGIN CERTIFICATE-----\nMIIDdzCCAl+gAwIBAgIEAgAAuTANBgkq\n-----END CERTIFICATE-----\n")),
+				"TAB":  "\t", "ESC": "\x1b",
 			} {
 				env.Setenv(k, v)
 			}
