@@ -12,6 +12,7 @@ import (
 	"github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif"
 
 	"stanch/scanner"
+	"stanch/scanner/rules"
 )
 
 // gitleaksFinding is a finding in the shape of gitleaks' own JSON report.
@@ -163,6 +164,10 @@ func addRule(run *sarif.Run, f scanner.Finding, o Object) {
 		WithHelp(sarif.NewMultiformatMessageString().WithText("Revoke the credential at its provider, then remove it from the code; removing it alone does not help, since history keeps it.")).
 		WithDefaultConfiguration(sarif.NewReportingConfiguration().WithLevel(level(f.Confidence)))
 	rule.WithProperties(props)
+	docs := rules.Docs(f.Provider)
+	if docs != "" {
+		rule.WithHelpURI(docs)
+	}
 }
 
 // ruleName is a rule's id as one word, the form in which SARIF has names.
