@@ -1,5 +1,5 @@
 // Package archive opens what is packed: zip and all that is one (jar, war, apk,
-// whl, nupkg, docx, xlsx), tar, and files under gzip, bzip2, xz and zstd, one
+// whl, nupkg, docx, xlsx), tar, 7z, and files under gzip, bzip2, xz and zstd, one
 // inside the other.
 //
 // # What this package promises
@@ -61,6 +61,7 @@ const (
 	bzipped
 	xzed
 	zstded
+	sevened
 	foreign // packed in a way that is not read
 )
 
@@ -78,7 +79,9 @@ func formatOf(head []byte) format {
 		return zstded
 	case len(head) >= 262 && string(head[257:262]) == "ustar":
 		return tarred
-	case bytes.HasPrefix(head, []byte("7z\xbc\xaf\x27\x1c")), bytes.HasPrefix(head, []byte("Rar!\x1a\x07")):
+	case bytes.HasPrefix(head, []byte("7z\xbc\xaf\x27\x1c")):
+		return sevened
+	case bytes.HasPrefix(head, []byte("Rar!\x1a\x07")):
 		return foreign
 	}
 	return unpacked
@@ -90,7 +93,7 @@ func Is(data []byte) bool { return formatOf(data[:min(len(data), 512)]) != unpac
 // Named reports whether a path is that of an archive, by its name.
 func Named(name string) bool {
 	switch strings.ToLower(path.Ext(name)) {
-	case ".zip", ".jar", ".war", ".ear", ".apk", ".aar", ".whl", ".egg", ".nupkg", ".snupkg", ".docx", ".xlsx", ".pptx", ".odt", ".ods", ".vsix", ".xpi", ".crx", ".ipa", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".gz", ".bz2", ".xz", ".zst", ".crate", ".gem":
+	case ".zip", ".jar", ".war", ".ear", ".apk", ".aar", ".whl", ".egg", ".nupkg", ".snupkg", ".docx", ".xlsx", ".pptx", ".odt", ".ods", ".vsix", ".xpi", ".crx", ".ipa", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".gz", ".bz2", ".xz", ".zst", ".crate", ".gem", ".7z":
 		return true
 	}
 	return false
@@ -160,6 +163,8 @@ func (o *opener) open(name string, data []byte, depth int) error {
 		return o.zip(name, data, depth)
 	case tarred:
 		return o.tar(name, bytes.NewReader(data), depth)
+	case sevened:
+		return o.seven(name, data, depth)
 	case foreign:
 		o.say("an archive in a format that is not read was not opened")
 		return nil

@@ -115,6 +115,11 @@ func TestOpen(t *testing.T) {
 		{"gz", gz(t, []byte("one")), []string{"d/x.sql.gz!x.sql=one"}, "d/x.sql.gz"},
 		{"bz2", bz2, []string{"x.bz2!x=packed\n"}, "x.bz2"},
 		{"xz", xzs, []string{"x.xz!x=packed\n"}, "x.xz"},
+		{"7z, copied", sevenOf(t, "\x00", a, b), []string{"x!a/b.env=one", "x!c.txt=two"}, "x"},
+		{"7z, LZMA", sevenOf(t, lzma1, a, b), []string{"x!a/b.env=one", "x!c.txt=two"}, "x"},
+		{"7z, deflated", sevenOf(t, "\x04\x01\x08", a, b), []string{"x!a/b.env=one", "x!c.txt=two"}, "x"},
+		{"7z with a packed header", sevenPacked(t, a, b), []string{"x!a/b.env=one", "x!c.txt=two"}, "x"},
+		{"zip in 7z", sevenOf(t, lzma1, file{"z.zip", string(zipOf(t, a))}), []string{"x!z.zip!a/b.env=one"}, "x"},
 		{"zip in tar.gz in zip", zipOf(t, file{"t.tgz", string(gz(t, tarOf(t, file{"z.zip", string(zipOf(t, a))})))}), []string{"x!t.tgz!z.zip!a/b.env=one"}, "x"},
 		{"links are no files", tarOf(t, file{"l", "-> /etc/passwd"}, b), []string{"x!c.txt=two"}, "x"},
 		{"text", []byte("PK is text"), nil, "x"},
@@ -158,7 +163,13 @@ func TestWhatIsLeftOutIsNamed(t *testing.T) {
 		{"names", tarOf(t, file{"../../etc/x", "one"}), Limits{}, 1, "names that lead out of it"},
 		{"cut", zipOf(t, many...)[:900], Limits{}, 0, "damaged"},
 		{"cut gzip", gz(t, []byte(strings.Repeat("a1b2 ", 9)))[:20], Limits{}, 0, "damaged"},
-		{"7z", []byte("7z\xbc\xaf\x27\x1c\x00\x04 and so on"), Limits{}, 0, "not read"},
+		{"rar", []byte("Rar!\x1a\x07\x01\x00 and so on"), Limits{}, 0, "not read"},
+		{"7z that is none", []byte("7z\xbc\xaf\x27\x1c\x00\x04 and so on"), Limits{}, 0, "damaged"},
+		{"cut 7z", sevenOf(t, "\x00", text, file{"b", "two"})[:40], Limits{}, 0, "damaged"},
+		{"7z with a password", sevenOf(t, "\x06\xf1\x07\x01", text), Limits{}, 0, "encrypted"},
+		{"7z packed in a way of its own", sevenOf(t, "\x03\x04\x01", text), Limits{}, 0, "not read"},
+		{"bytes of a 7z", sevenOf(t, lzma1, file{"z", zeros}), Limits{Bytes: 1 << 20, Ratio: 1 << 30}, 0, "more bytes than are read"},
+		{"entries of a 7z", sevenOf(t, "\x00", many...), Limits{Entries: 10}, 0, "damaged"},
 	} {
 		got, reasons := opened(t, "x", c.data, c.limits)
 		if c.reason == "" && len(reasons) > 0 || !strings.Contains(strings.Join(reasons, "; "), c.reason) {
@@ -193,6 +204,8 @@ func FuzzOpen(f *testing.F) {
 	f.Add(zipOf(f, file{"a", "one"}, file{"../b", "two"}))
 	f.Add(gz(f, tarOf(f, file{"a", "one"}, file{"l", "-> x"})))
 	f.Add(zst(f, []byte("one")))
+	f.Add(sevenOf(f, lzma1, file{"a", "one"}, file{"b", "two"}))
+	f.Add(sevenPacked(f, file{"a", "one"}))
 	f.Add(bz2)
 	f.Add(xzs)
 	f.Fuzz(func(t *testing.T, data []byte) {
