@@ -96,7 +96,7 @@ func (a *allowlist) stops(text string) bool {
 }
 
 func (a *allowlist) regexAllowed(text string) bool {
-	return text != "" && a.regex != nil && a.regex.get().MatchString(text)
+	return text != "" && a.regex != nil && a.regex.matches(text)
 }
 
 func (a *allowlist) commitAllowed(commit string) bool {

@@ -181,7 +181,7 @@ func (g *Gitleaks) At(c *Candidates, path string) []Match {
 
 // standsAt reports whether a rule looks at a path.
 func (r *rule) standsAt(path string) bool {
-	if r.Path != nil && !r.Path.get().MatchString(path) {
+	if r.Path != nil && !r.Path.matches(path) {
 		return false
 	}
 	return !r.places || !leftOutAt(r.allowlists, path)

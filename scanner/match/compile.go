@@ -72,10 +72,9 @@ type rule struct {
 
 	// What follows from these.
 	number  int
-	generic bool        // yields to rules that are not
-	places  bool        // some allowlist asks for a path or a commit
-	byLine  bool        // some allowlist, or the comment, asks for the line
-	dfa     func() *dfa // finds the matches of the expression; nil for none
+	generic bool // yields to rules that are not
+	places  bool // some allowlist asks for a path or a commit
+	byLine  bool // some allowlist, or the comment, asks for the line
 	// of late, and what they begin with
 	lateUses  []*use
 	lateFirst byteSet
@@ -180,7 +179,6 @@ func (r *rule) follow(byLine bool) {
 		r.places = r.places || len(a.Paths) > 0 || len(a.Commits) > 0
 		r.byLine = r.byLine || a.RegexTarget == "line"
 	}
-	r.dfa = sync.OnceValue(func() *dfa { return newDFA(r.Regex.text) })
 }
 
 // findAllAnchors takes every rule's expression apart, on all cores: that is most

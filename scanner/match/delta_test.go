@@ -69,7 +69,7 @@ func checkDelta(t *testing.T, g *Gitleaks, data []byte, base *Candidates, size i
 			}
 		}
 	}
-	if got != nil && want != nil && !got.seen.opaque && !want.seen.opaque && !slices.Equal(got.seen.places, want.seen.places) {
+	if got != nil && want != nil && !got.seen.opaque && !want.seen.opaque && !slices.Equal(g.placesOf(got), g.placesOf(want)) {
 		t.Errorf("%s: sees %d places, want %d", name, len(got.seen.places), len(want.seen.places))
 	}
 	if want != nil && want.seen.decodes && (got == nil || !got.seen.decodes && !got.seen.opaque) {
@@ -79,6 +79,14 @@ func checkDelta(t *testing.T, g *Gitleaks, data []byte, base *Candidates, size i
 		t.Errorf("%s: there is a %%XX, and it was not seen", name)
 	}
 	return got
+}
+
+// placesOf are the places that were seen, but of rules that are announced: those
+// are looked for as well where only an older text had the keyword.
+func (g *Gitleaks) placesOf(c *Candidates) []place {
+	return slices.DeleteFunc(slices.Clone(c.seen.places), func(p place) bool {
+		return !g.program.rules[g.program.flat[p.use&^isWeak].rule].windowed
+	})
 }
 
 func sameMatch(a, b Match) bool { return reflect.DeepEqual(a, b) }

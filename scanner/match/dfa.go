@@ -23,7 +23,11 @@ import (
 // longest.
 type dfa struct {
 	alphabet
-	forth, back half
+	expr  string
+	empty bool // it matches the empty text
+	forth half
+	once  sync.Once
+	back  half // made when it is needed
 }
 
 // alphabet are the classes of runes that no part of an expression tells apart.
@@ -70,10 +74,11 @@ const (
 	mostClasses   = 120
 	mostDFAStates = 3000 // of one automaton; then it starts over
 	mostProg      = 20_000
+	// A transition takes about as long to make as regexp takes for so many bytes.
+	fewestBytes = 4
 )
 
-// newDFA makes the automata of an expression; nil when they are not worth it, or
-// the expression matches the empty text.
+// newDFA makes the automata of an expression; nil when they are not worth it.
 func newDFA(expr string) *dfa {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
@@ -81,24 +86,25 @@ func newDFA(expr string) *dfa {
 	}
 	least, _ := newNode(re).length()
 	prog, err := syntax.Compile(re.Simplify())
-	if err != nil || least == 0 || len(prog.Inst) > mostProg {
+	if err != nil || len(prog.Inst) > mostProg {
 		return nil
 	}
-	d := &dfa{}
+	d := &dfa{expr: expr, empty: least == 0}
 	if !d.learn(prog) {
 		return nil
 	}
-	again, err := syntax.Parse(expr, syntax.Perl) // Simplify shares parts with what it is given
-	if err != nil {
-		return nil
-	}
-	back, err := syntax.Compile(reversed(again).Simplify())
-	if err != nil {
-		return nil
-	}
 	d.forth = half{prog: prog, classes: &d.alphabet}
-	d.back = half{prog: back, classes: &d.alphabet, backwards: true}
 	return d
+}
+
+// turn makes the automaton that reads backwards.
+func (d *dfa) turn() {
+	d.back.classes, d.back.backwards = &d.alphabet, true
+	re, err := syntax.Parse(d.expr, syntax.Perl)
+	if err == nil {
+		d.back.prog, err = syntax.Compile(reversed(re).Simplify())
+	}
+	d.back.off.Store(err != nil)
 }
 
 // reversed turns an expression around: what it matches is what re matches, read
@@ -158,11 +164,11 @@ func (a *alphabet) class(r rune) int {
 	return n - 1
 }
 
-// matches reports whether there may be a match in text. A no is certain; a yes
-// is, unless the automaton was given up.
-func (d *dfa) matches(text []byte) bool {
+// matches reports whether there is a match in text. Not ok when regexp has to
+// tell.
+func (d *dfa) matches(text []byte) (yes, ok bool) {
 	end, ok := d.forth.ends(text, 0, true)
-	return !ok || end >= 0
+	return end >= 0, ok
 }
 
 // find gives the leftmost match in text that begins at from or behind it; it is
@@ -170,10 +176,14 @@ func (d *dfa) matches(text []byte) bool {
 // ok when regexp has to tell.
 func (d *dfa) find(text []byte, from int) (m extent, ok bool) {
 	m = extent{-1, -1}
+	if d.empty {
+		return m, false
+	}
 	m.end, ok = d.forth.ends(text, from, false)
 	if !ok || m.end < 0 {
 		return m, ok
 	}
+	d.once.Do(d.turn)
 	m.start, ok = d.back.begins(text, from, m.end)
 	return m, ok
 }
@@ -333,7 +343,7 @@ func (h *half) step(s *dfaState, class int) *dfaState {
 		return n
 	}
 	h.made++
-	if h.made > mostDFAStates && h.made*8 > h.read.Load() {
+	if h.made > mostDFAStates && h.made*fewestBytes > h.read.Load() {
 		h.off.Store(true)
 		h.states = nil
 		return nil

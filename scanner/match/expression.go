@@ -12,6 +12,9 @@ type expression struct {
 	text string
 	once sync.Once
 	re   *regexp.Regexp
+
+	onceFast sync.Once
+	fast     *dfa
 }
 
 func newExpression(re *regexp.Regexp) *expression {
@@ -28,4 +31,22 @@ func (e *expression) get() *regexp.Regexp {
 		}
 	})
 	return e.re
+}
+
+// automata finds the matches of the expression, faster; nil for none.
+func (e *expression) automata() *dfa {
+	e.onceFast.Do(func() { e.fast = newDFA(e.text) })
+	return e.fast
+}
+
+// matches reports whether the expression matches anywhere in a text.
+func (e *expression) matches(text string) bool {
+	d := e.automata()
+	if d != nil {
+		yes, ok := d.matches([]byte(text))
+		if ok {
+			return yes
+		}
+	}
+	return e.get().MatchString(text)
 }

@@ -143,13 +143,11 @@ func (n *node) isBoundary() bool {
 // words gives the words with which every match of all, which is all that is to
 // come, begins.
 func (f *finder) words(all []*node, c around) ([]anchor, float64) {
-	shortest := 2
+	var list []prefix
 	if f.single {
-		shortest = 1
-	}
-	list := prefixes(all, shortest)
-	if f.single {
-		list = firsts(list)
+		list = firsts(all)
+	} else {
+		list = prefixes(all, 2)
 	}
 	if len(list) == 0 {
 		return nil, 0
@@ -182,16 +180,67 @@ func (f *finder) words(all []*node, c around) ([]anchor, float64) {
 	return out, cost
 }
 
-// firsts is the first byte of each, once.
-func firsts(list []prefix) []prefix {
-	var out []prefix
-	for _, p := range list {
-		p = prefix{p.text[:min(1, len(p.text))], false}
-		if !slices.Contains(out, p) {
-			out = append(out, p)
+// firsts gives the letters with which every match of seq begins, each as a word;
+// none when that is not known.
+func firsts(seq []*node) (out []prefix) {
+	var set byteSet
+	empty, ok := firstLetters(seq, &set)
+	if empty || !ok {
+		return nil
+	}
+	for c := range 0x80 {
+		if set.has(byte(c)) {
+			out = append(out, prefix{string(rune(c)), false})
 		}
 	}
 	return out
+}
+
+// firstLetters adds to set, in lower case, with what a match of seq can begin.
+// empty is true when one may be of no bytes, ok when the set is all.
+func firstLetters(seq []*node, set *byteSet) (empty, ok bool) {
+	for _, n := range seq {
+		empty, ok = n.firstLetters(set)
+		if !ok || !empty {
+			return false, ok
+		}
+	}
+	return true, true
+}
+
+func (n *node) firstLetters(set *byteSet) (empty, ok bool) {
+	switch n.op {
+	case opClass:
+		for c := range 0x80 {
+			if n.set.has(byte(c)) {
+				set.add(lower(byte(c)))
+			}
+		}
+		for _, c := range []byte(n.odd) {
+			set.add(c)
+		}
+		return false, !n.wide
+	case opSeq, opGroup:
+		return firstLetters(n.sub, set)
+	case opAlt:
+		for _, s := range n.sub {
+			e, ok := s.firstLetters(set)
+			if !ok {
+				return false, false
+			}
+			empty = empty || e
+		}
+		return empty, true
+	case opRep:
+		if n.max == 0 {
+			return true, true
+		}
+		empty, ok = n.sub[0].firstLetters(set)
+		return empty || n.min == 0, ok
+	case opNever:
+		return false, false
+	}
+	return true, true // what matches the empty text alone
 }
 
 // prefix is how a match begins; whole when it can end there.

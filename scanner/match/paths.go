@@ -35,14 +35,14 @@ func (p *pathSet) match(path string) bool {
 		return false
 	}
 	if len(p.words) == 0 || !ascii(path) { // some runes fold to letters
-		return p.known.get(path, p.expr.get().MatchString)
+		return p.known.get(path, p.expr.matches)
 	}
 	p.once.Do(func() { p.find = newAutomaton(p.words) })
 	a, state := p.find, uint32(0)
 	for i := range len(path) {
 		state = a.next[state+uint32(a.class[path[i]])]
 		if state >= a.first {
-			return p.known.get(path, p.expr.get().MatchString)
+			return p.known.get(path, p.expr.matches)
 		}
 	}
 	return false

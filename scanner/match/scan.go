@@ -544,7 +544,7 @@ func join(ws []window) []window {
 
 // run finds the matches of a rule.
 func (s *scan) run(r *rule, f *sighting) {
-	if !s.anyPath && (r.Path != nil && !r.Path.get().MatchString(s.path) || r.places && s.leftOut(r.allowlists)) {
+	if !s.anyPath && (r.Path != nil && !r.Path.matches(s.path) || r.places && s.leftOut(r.allowlists)) {
 		return
 	}
 	from := len(s.findings)
@@ -656,7 +656,7 @@ func (s *scan) find(r *rule, w window) (pieces []piece, known bool) {
 // each visits the matches of a rule in a window, as long as visit wants more.
 func (s *scan) each(r *rule, w window, text []byte, visit func(from, to int) bool) {
 	seen, next := 0, 0
-	d := r.dfa()
+	d := r.Regex.automata()
 	ps := s.seen.places
 	// Between the words of some rules there is nothing to look for.
 	byPlace := r.starts && s.odd == nil && w.hi-w.lo >= 512
