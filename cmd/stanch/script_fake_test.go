@@ -98,7 +98,7 @@ func fillTemplate(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: fill FILE")
 	}
 	text := ts.ReadFile(args[0])
-	for _, name := range []string{"FAKE", "GHP", "WORK"} {
+	for _, name := range []string{"FAKE", "GHP", "WORK", "GITHOST"} {
 		text = strings.ReplaceAll(text, "$"+name, ts.Getenv(name))
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))

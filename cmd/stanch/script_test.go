@@ -61,6 +61,8 @@ func TestScripts(t *testing.T) {
 			"githttp": serveGit,
 			// encode FORM FILE LINE...: a file in an encoding of text.
 			"encode": encodeFile,
+			// githost DIR: a GitHub with the accounts and repositories below DIR at $GITHOST.
+			"githost": serveHost,
 			// fill FILE: variables in the file get their values.
 			"fill": fillTemplate,
 			// newest CONFIG: $INCIDENT is the id of the newest incident.

@@ -55,6 +55,9 @@ func (c *sweepCmd) Run(rt *runtime) error {
 	if c.Org == "" && c.User == "" && c.Enterprise == "" && len(c.Repos) == 0 {
 		return fail(exitUsage, errors.New("nothing to sweep"), "give one of --org, --user, --enterprise and --repos")
 	}
+	if c.Workers < 1 || c.Workers > 64 {
+		return fail(exitUsage, fmt.Errorf("--workers %d is not between 1 and 64", c.Workers), "each needs the memory of one scan; 4 is a good choice")
+	}
 	cfg, err := c.load()
 	if err != nil {
 		return err
@@ -109,22 +112,14 @@ func repositories(n int) string {
 
 // report sweeps with a token, or without one, and opens nothing.
 func (c *sweepCmd) report(rt *runtime, dataDir string) error {
-	token := secret.New(os.Getenv(c.TokenEnv))
-	host := orgscan.Host{API: c.BaseURL, Token: token}
-	repos, err := c.list(rt, host)
+	engine, err := c.engine()
 	if err != nil {
 		return err
 	}
-	var rules []byte
-	if c.Rules != "" {
-		rules, err = os.ReadFile(c.Rules)
-		if err != nil {
-			return fail(exitUsage, fmt.Errorf("read --rules: %w", plain(err)), "name a gitleaks TOML file that exists")
-		}
-	}
-	engine, err := scanner.New(scanner.Options{ExtraRules: rules})
+	token := secret.New(os.Getenv(c.TokenEnv))
+	repos, err := c.list(rt, orgscan.Host{API: c.BaseURL, Token: token})
 	if err != nil {
-		return fail(exitUsage, err, "check the file given with --rules")
+		return err
 	}
 	state := c.State
 	if state == "" {
@@ -141,8 +136,8 @@ func (c *sweepCmd) report(rt *runtime, dataDir string) error {
 		},
 		Progress: func(p orgscan.Progress) { c.tell(rt, p) },
 	}, repos)
-	if errors.Is(err, rt.ctx.Err()) && err != nil {
-		return err
+	if err != nil && rt.ctx.Err() != nil {
+		return fail(exitProvider, errors.New("interrupted"), "run the same command again: it goes on where it stopped")
 	}
 	if errors.Is(err, orgscan.ErrHeld) {
 		return fail(exitUsage, err, "wait for it, or name another directory with --state")
@@ -166,6 +161,22 @@ func (c *sweepCmd) report(rt *runtime, dataDir string) error {
 		return fail(exitFindings, nil)
 	}
 	return nil
+}
+
+func (c *sweepCmd) engine() (*scanner.Engine, error) {
+	var rules []byte
+	if c.Rules != "" {
+		var err error
+		rules, err = os.ReadFile(c.Rules)
+		if err != nil {
+			return nil, fail(exitUsage, fmt.Errorf("read --rules: %w", plain(err)), "name a gitleaks TOML file that exists")
+		}
+	}
+	engine, err := scanner.New(scanner.Options{ExtraRules: rules})
+	if err != nil {
+		return nil, fail(exitUsage, err, "check the file given with --rules")
+	}
+	return engine, nil
 }
 
 // target names the directory of a target's state.
@@ -201,13 +212,16 @@ func (c *sweepCmd) list(rt *runtime, host orgscan.Host) ([]orgscan.Repository, e
 		Org: c.Org, User: c.User, Enterprise: c.Enterprise, Forks: c.Forks, Archived: c.Archived, Wikis: c.Wikis, Gists: c.Gists,
 	})
 	if err != nil {
-		return nil, fail(exitProvider, err, "check the name, --base-url, and the token in "+c.TokenEnv+" (it needs to read repositories)")
+		return nil, fail(exitProvider, err, "check the name (--org for an organisation, --user for a user), --base-url, and the token in "+c.TokenEnv+" (it needs to read repositories)")
 	}
 	if len(c.Repo) > 0 {
 		repos = slices.DeleteFunc(repos, func(r orgscan.Repository) bool {
 			_, short, _ := strings.Cut(r.Name, "/")
 			return !slices.Contains(c.Repo, r.Name) && !slices.Contains(c.Repo, short)
 		})
+	}
+	if len(repos) == 0 && len(c.Repo) > 0 {
+		return nil, fail(exitUsage, errors.New("no repository has that name"), "give --repo a name as GitHub shows it; forks need --forks")
 	}
 	return repos, nil
 }
