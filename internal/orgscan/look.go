@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"strings"
+	"sync"
 	"time"
 
 	"stanch/internal/secret"
@@ -29,6 +30,11 @@ type Looker struct {
 	Token func(context.Context, Repository) (secret.Value, error)
 	// Wait waits for a server that wants to be asked later; nil sleeps.
 	Wait func(ctx context.Context, until time.Time) error
+
+	// One history is read at a time, since that takes all processors: with several
+	// at once memory would be taken several times, and what they share would be
+	// looked at by each. Meanwhile others are fetched.
+	reading sync.Mutex
 }
 
 // Known is what a look leaves for the next one. It holds nothing of what was found.
@@ -99,6 +105,8 @@ func (l *Looker) scan(ctx context.Context, r Repository, token secret.Value, now
 	if err != nil {
 		return fmt.Errorf("read refs: %w", err)
 	}
+	l.reading.Lock()
+	defer l.reading.Unlock()
 	res, err := history.ScanRepo(ctx, m.Repo, history.Options{Engine: l.Engine, Repository: r.Name, Shared: l.Shared}, emit)
 	if err != nil {
 		return fmt.Errorf("scan history: %w", err)
