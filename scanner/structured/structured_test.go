@@ -65,6 +65,7 @@ func TestFind(t *testing.T) {
 		{"arguments are no strings", "a.py", `connect(host=h, user=u, password=self.password)` + "\n" + `f(user="a", password=get_pw())`, nil},
 		// Headers and commands
 		{"basic", "a.py", `headers = {"Authorization": "Basic ` + b64("bob:"+pw2) + `"}`, []string{"basic-authorization /password " + pw2 + " [user=bob]"}},
+		{"basic of JSON", "a.md", `Authorization: Basic ` + b64(`{"typ":"JWT"}`), nil},
 		{"basic in prose", "a.md", "uses Basic authentication, a basic understanding", nil},
 		{"bearer", "a.sh", "Authorization: Bearer " + tok, []string{"authorization-header /bearer_token " + tok + " []"}},
 		{"bearer elsewhere", "a.sh", "the ring bearer " + tok, nil},

@@ -460,7 +460,7 @@ func (f *finder) header(at int) {
 // basic reads base64 of user:password.
 func (f *finder) basic(enc []byte, start, end, at int) bool {
 	user, pass, ok := userPassword(enc)
-	if !ok {
+	if !ok || strings.HasPrefix(user, "{") { // JSON in base 64: a part of a JWT
 		return false
 	}
 	h := Hit{
