@@ -13,6 +13,10 @@ import (
 // assess fills in class, confidence, their reasons and suppression. What the
 // notation of a value has told already is kept.
 func assess(f *Finding) {
+	if f.judged {
+		return
+	}
+	f.judged = true
 	value := f.Secret.Reveal()
 	conf := 2 // 1 low, 2 medium, 3 high
 	_, typed := rules.Of(f.Rule, value)

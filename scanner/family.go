@@ -147,6 +147,23 @@ func (s *Scanned) Settled() *Scanned {
 // At gives the findings of the blob at a place: what [Engine.ScanAll] gives
 // for a unit with these bytes and this place.
 func (s *Scanned) At(place Place) []Finding {
+	out := s.Unjudged(place)
+	for i := range out {
+		assess(&out[i])
+	}
+	return out
+}
+
+// Judged is f with class, confidence, their reasons and suppression, if it lacked
+// them: see [Scanned.Unjudged].
+func (f Finding) Judged() Finding {
+	assess(&f)
+	return f
+}
+
+// Unjudged is At for who looks at many findings and keeps few: class, confidence,
+// their reasons and suppression are left to [Finding.Judged].
+func (s *Scanned) Unjudged(place Place) []Finding {
 	if s == nil {
 		return nil
 	}

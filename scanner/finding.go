@@ -101,6 +101,7 @@ type Finding struct {
 	Offset  int    // of the secret in its unit, in bytes; orders and pairs findings
 	end     int    // where it ends there
 	hint    string // what a comment beside it says
+	judged  bool   // class, confidence and so on are filled in
 	// About is what identifies the secret and is none: host, user, database,
 	// registry, key id. It may be nil.
 	About map[string]string

@@ -143,7 +143,7 @@ func (s *scan) pathFact(path int32) pathFact {
 	return s.pathFacts[path]
 }
 
-// at gives the findings of a blob at a path.
+// at gives the findings of a blob at a path, not judged yet.
 func (s *scan) at(blob gitpack.Number, path int32) []scanner.Finding {
 	if blob == gitpack.None || !s.holds(blob, path) {
 		return nil
@@ -153,7 +153,7 @@ func (s *scan) at(blob gitpack.Number, path int32) []scanner.Finding {
 	if f == nil {
 		f = s.o.Engine.ScanBlob(context.Background(), nil) // the path alone says it
 	}
-	return f.At(place)
+	return f.Unjudged(place)
 }
 
 // moment is one commit while its findings are told.

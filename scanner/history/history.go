@@ -94,7 +94,7 @@ func Scan(ctx context.Context, gitDir string, o Options, emit func(scanner.Findi
 // ScanRepo is [Scan] for a repository that is open already.
 func ScanRepo(ctx context.Context, repo *gitpack.Repo, o Options, emit func(scanner.Finding)) (Result, error) {
 	s := newScan(repo, o)
-	s.out = emit
+	s.out = func(f scanner.Finding) { emit(f.Judged()) }
 	stop := s.tell()
 	err := s.all(ctx)
 	stop()
