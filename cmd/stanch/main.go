@@ -83,7 +83,10 @@ func (f *failure) Unwrap() error { return f.err }
 
 func fail(code int, err error, hints ...string) error { return &failure{code, err, hints} }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	collectLater()
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
 
 func run(args []string, stdin *os.File, stdout, stderr *os.File) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -92,9 +95,8 @@ func run(args []string, stdin *os.File, stdout, stderr *os.File) int {
 		ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr,
 		stdoutTTY: term.IsTerminal(int(stdout.Fd())), stderrTTY: term.IsTerminal(int(stderr.Fd())),
 	}
-	var cli commands
 	exited := -1
-	parser, err := kong.New(&cli,
+	parser, err := kong.New(grammar(args),
 		kong.Name("stanch"),
 		kong.Description("Finds leaked credentials, contains them and reports what they did.\n\n"+
 			"Exit codes: 0 nothing found or done; 1 findings; 2 usage or configuration; 3 partial; 4 a provider or the network failed."),

@@ -10,6 +10,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"stanch/internal/lazyregexp"
@@ -23,50 +24,53 @@ var pageText string
 
 // page is the whole HTML report. html/template escapes by context; on top of it
 // every foreign string passes shown or words, so that what cannot be seen is shown.
-var page = template.Must(template.New("report").Funcs(template.FuncMap{
-	"words":    wholeTimes,
-	"shown":    func(s string) string { return strings.TrimSpace(visible(s)) },
-	"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
-	"day":      func(t time.Time) string { return t.UTC().Format("2006-01-02") },
-	"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05") },
-	"milli":    func(t time.Time) string { return t.UTC().Format(".000") },
-	"span":     func(n int64) string { return span(ms(n)) },
-	"signed":   signed,
-	"upper":    upperFirst,
-	"state":    stateName,
-	"act":      actState,
-	"withwhat": withName,
-	"who":      whoName,
-	"severity": severityName,
-	"outcome":  callOutcome,
-	"kind":     kindName,
-	"proven":   provenName,
-	"yes":      yesNo,
-	"place":    placeOf,
-	"author":   authorOf,
-	"status":   statusOf,
-	"entries":  entriesOf,
-	"window":   windowLine,
-	"use":      useLine,
-	"rotate":   rotateLine,
-	"total":    Outcomes.total,
-	"pair":     func(a, b string) string { return a + "/" + b },
-	"px":       func(f float64) string { return strconv.FormatFloat(f, 'f', 1, 64) },
-	"neg":      func(f float64) float64 { return -f },
-	"add":      func(a, b float64) float64 { return a + b },
-	"percent":  percent,
-	"lines":    func(s string) []string { return strings.Split(strings.TrimRight(s, "\n"), "\n") },
-	"more":     func(n int) int { return max(0, n-maxRows) },
-	"short":    shortPrint,
-	"tone":     tone,
-}).Parse(pageText))
+// It is parsed when the first report is written.
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("report").Funcs(template.FuncMap{
+		"words":    wholeTimes,
+		"shown":    func(s string) string { return strings.TrimSpace(visible(s)) },
+		"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+		"day":      func(t time.Time) string { return t.UTC().Format("2006-01-02") },
+		"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05") },
+		"milli":    func(t time.Time) string { return t.UTC().Format(".000") },
+		"span":     func(n int64) string { return span(ms(n)) },
+		"signed":   signed,
+		"upper":    upperFirst,
+		"state":    stateName,
+		"act":      actState,
+		"withwhat": withName,
+		"who":      whoName,
+		"severity": severityName,
+		"outcome":  callOutcome,
+		"kind":     kindName,
+		"proven":   provenName,
+		"yes":      yesNo,
+		"place":    placeOf,
+		"author":   authorOf,
+		"status":   statusOf,
+		"entries":  entriesOf,
+		"window":   windowLine,
+		"use":      useLine,
+		"rotate":   rotateLine,
+		"total":    Outcomes.total,
+		"pair":     func(a, b string) string { return a + "/" + b },
+		"px":       func(f float64) string { return strconv.FormatFloat(f, 'f', 1, 64) },
+		"neg":      func(f float64) float64 { return -f },
+		"add":      func(a, b float64) float64 { return a + b },
+		"percent":  percent,
+		"lines":    func(s string) []string { return strings.Split(strings.TrimRight(s, "\n"), "\n") },
+		"more":     func(n int) int { return max(0, n-maxRows) },
+		"short":    shortPrint,
+		"tone":     tone,
+	}).Parse(pageText))
+})
 
 // HTML writes the report as one self-contained page that loads nothing and runs
 // nothing: its policy allows its own style sheet, by hash, and no more.
 func HTML(w io.Writer, r Report) error {
 	hash := sha256.Sum256([]byte(style))
 	b := bufio.NewWriter(w)
-	err := page.Execute(b, struct {
+	err := page().Execute(b, struct {
 		Report
 		Policy   string
 		Style    template.CSS
