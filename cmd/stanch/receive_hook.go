@@ -19,7 +19,7 @@ import (
 )
 
 type receiveCmd struct {
-	Config     string        `placeholder:"FILE" help:"Add the rules and allowlists of a gitleaks TOML file on the server."`
+	Config     string        `placeholder:"FILE" help:"Add the rules and allowlists of a gitleaks TOML file, or of all *.toml in a directory on the server, with *.json that say what their secrets are."`
 	Allow      string        `placeholder:"FILE" help:"Exceptions, one fingerprint a line, '#' starts a comment. Default: stanch/allow in the repository's Git directory."`
 	Warn       []string      `placeholder:"CLASS" default:"example,placeholder,public-material" help:"Classes that are told and do not refuse: production-like, test-fixture, documentation, example, placeholder, public-material."`
 	MaxObjects int           `default:"1000000" help:"Most new objects that are looked at."`
@@ -56,12 +56,9 @@ func (c *receiveCmd) Run(rt *runtime) error {
 	if err != nil {
 		return err
 	}
-	var extra []byte
-	if c.Config != "" {
-		extra, err = os.ReadFile(c.Config)
-		if err != nil {
-			return fail(exitUsage, fmt.Errorf("read --config: %w", plain(err)), "name a gitleaks TOML file that exists")
-		}
+	extra, err := operatorRules("--config", c.Config)
+	if err != nil {
+		return err
 	}
 	if !slices.ContainsFunc(updates, func(u gate.Update) bool { return !u.Delete() }) {
 		return nil // deletions bring nothing: no need for the rules

@@ -29,7 +29,7 @@ type scanCmd struct {
 	Baseline      string   `placeholder:"FILE" help:"Hide what an earlier report (json, jsonl or gitleaks) holds already."`
 	Verify        bool     `help:"Ask the providers whether the credentials are live, as the playbooks say. Exit code 4 when a provider does not answer."`
 	ServiceConfig string   `env:"STANCH_CONFIG" placeholder:"FILE" help:"The service's configuration, for --verify: addresses of providers, enrolled accounts, guards."`
-	Config        string   `placeholder:"FILE" help:"Add the rules and allowlists of a gitleaks TOML file. Files inside what is scanned are never read for configuration."`
+	Config        string   `placeholder:"FILE" help:"Add the rules and allowlists of a gitleaks TOML file, or of all *.toml in a directory, with *.json that say what their secrets are. Files inside what is scanned are never read for configuration."`
 	Rules         string   `enum:"all,gitleaks" default:"all" help:"Which rules: all, or gitleaks (its default rules and those of --config alone, without ours and without the parsing of known file forms)."`
 	TokenEnv      string   `help:"Environment variable with a token for the repositories given by address; it is sent to their hosts." placeholder:"NAME"`
 	ShowSecrets   bool     `help:"Show secrets instead of [redacted]."`
@@ -80,13 +80,9 @@ func (c *scanCmd) Run(rt *runtime) error {
 	if c.MaxSize < 1 || c.MaxSize > 4096 {
 		return fail(exitUsage, fmt.Errorf("--max-size %d is out of range", c.MaxSize), "give a size from 1 to 4096 MiB")
 	}
-	var extra []byte
-	if c.Config != "" {
-		var err error
-		extra, err = os.ReadFile(c.Config)
-		if err != nil {
-			return fail(exitUsage, fmt.Errorf("read --config: %w", plain(err)), "name a gitleaks TOML file that exists")
-		}
+	extra, err := operatorRules("--config", c.Config)
+	if err != nil {
+		return err
 	}
 	for _, p := range paths {
 		if p == "-" {

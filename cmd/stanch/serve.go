@@ -3,6 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 
 	"stanch/internal/config"
 	"stanch/internal/service"
@@ -77,6 +81,7 @@ type serveCmd struct {
 
 func (c *serveCmd) Help() string {
 	return "Answers GitHub's webhooks on the configured address and responds to what is found. Health, metrics and profiles are on admin_listen. " +
+		"SIGHUP reads the rules of scan.rules again. " +
 		"SIGTERM ends it in order: no new deliveries, work under way is finished, nothing is lost."
 }
 
@@ -104,6 +109,7 @@ func (c *serveCmd) Run(rt *runtime) error {
 	if err != nil {
 		return fail(exitUsage, err, "choose other addresses with listen and admin_listen")
 	}
+	defer onHangup(svc)()
 	err = svc.Serve(rt.ctx, l)
 	if errors.Is(err, service.ErrLocked) {
 		return lockedFailure(err, svc)
@@ -112,6 +118,28 @@ func (c *serveCmd) Run(rt *runtime) error {
 		return openFailure(err)
 	}
 	return nil
+}
+
+// onHangup reads the operator's rules again on SIGHUP until stop is called.
+func onHangup(svc *service.Service) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	var running sync.WaitGroup
+	running.Go(func() {
+		for range hangups {
+			err := svc.ReadRules()
+			if err != nil {
+				svc.Log.Error("rules not read again, those from before stay", "error", err)
+				continue
+			}
+			svc.Log.Info("rules read again", "fingerprint", svc.Scanner().Fingerprint())
+		}
+	})
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		running.Wait()
+	}
 }
 
 func lockedFailure(err error, svc *service.Service) error {

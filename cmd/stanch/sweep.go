@@ -39,7 +39,7 @@ type sweepCmd struct {
 	TokenEnv   string        `help:"Environment variable with a token for the API and for cloning." default:"GITHUB_TOKEN" placeholder:"NAME"`
 	State      string        `help:"Directory in which sweeps remember what they saw; of this target alone. By default one in the data directory." placeholder:"DIR"`
 	Workers    int           `help:"Repositories at the same time." default:"4"`
-	Rules      string        `help:"Add the rules and allowlists of a gitleaks TOML file." placeholder:"FILE"`
+	Rules      string        `help:"Add the rules and allowlists of a gitleaks TOML file, or of all *.toml in a directory, with *.json that say what their secrets are." placeholder:"FILE"`
 	Timeout    time.Duration `help:"Of one repository's fetch." default:"30m"`
 	Format     string        `enum:"table,json" default:"table" help:"Output: table or json."`
 	Output     string        `short:"o" help:"Write the summary to FILE, readable by its owner alone." placeholder:"FILE"`
@@ -164,13 +164,9 @@ func (c *sweepCmd) report(rt *runtime, dataDir string) error {
 }
 
 func (c *sweepCmd) engine() (*scanner.Engine, error) {
-	var rules []byte
-	if c.Rules != "" {
-		var err error
-		rules, err = os.ReadFile(c.Rules)
-		if err != nil {
-			return nil, fail(exitUsage, fmt.Errorf("read --rules: %w", plain(err)), "name a gitleaks TOML file that exists")
-		}
+	rules, err := operatorRules("--rules", c.Rules)
+	if err != nil {
+		return nil, err
 	}
 	engine, err := scanner.New(scanner.Options{ExtraRules: rules})
 	if err != nil {

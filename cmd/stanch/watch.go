@@ -31,7 +31,7 @@ type watchCmd struct {
 	State       string        `placeholder:"FILE" help:"What was seen already. Default: stanch/watch.json in $XDG_STATE_HOME or ~/.local/state."`
 	Once        bool          `help:"Ask once and end, for cron. Feeds that GitHub does not want to be asked yet are left out."`
 	Since       time.Duration `default:"24h" help:"How far to look back where there is no state yet; GitHub lists 300 events of 30 days at most."`
-	Config      string        `placeholder:"FILE" help:"Add the rules and allowlists of a gitleaks TOML file."`
+	Config      string        `placeholder:"FILE" help:"Add the rules and allowlists of a gitleaks TOML file, or of all *.toml in a directory, with *.json that say what their secrets are."`
 	Format      string        `enum:"table,jsonl" default:"table" help:"Output: table (for people) or jsonl (one object a finding)."`
 	All         bool          `help:"Show findings that are hidden by default with the reason."`
 	ShowSecrets bool          `help:"Show secrets instead of [redacted]."`
@@ -65,12 +65,9 @@ func (c *watchCmd) Run(rt *runtime) error {
 	if public {
 		cloneToken = secret.Value{} // what is public needs none
 	}
-	var extra []byte
-	if c.Config != "" {
-		extra, err = os.ReadFile(c.Config)
-		if err != nil {
-			return fail(exitUsage, fmt.Errorf("read --config: %w", plain(err)), "name a gitleaks TOML file that exists")
-		}
+	extra, err := operatorRules("--config", c.Config)
+	if err != nil {
+		return err
 	}
 	engine, err := scanner.New(scanner.Options{ExtraRules: extra})
 	if err != nil {

@@ -224,7 +224,9 @@ type Playbooks struct {
 
 // Scan bounds one scan.
 type Scan struct {
-	// Rules is a gitleaks TOML file used beside the built-in rules. Defaults to none.
+	// Rules is a gitleaks TOML file used beside the built-in rules, or a directory of
+	// *.toml files, with *.json files that say what their secrets are. SIGHUP reads
+	// them again. Defaults to none.
 	Rules string `yaml:"rules" json:"rules,omitempty"`
 	// Timeout for the fetch and scan of one push. Defaults to 10m.
 	Timeout Duration `yaml:"timeout" json:"timeout,omitempty"`

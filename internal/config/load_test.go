@@ -101,7 +101,7 @@ func TestRefusals(t *testing.T) {
 		{"egress", "egress:\n  allow: [\"https://x.example\"]\n", ":2:11:", "egress.allow[0]: is not a host", "without https://"},
 		{"keeper", "secrets:\n  keeper: file://relative\n", ":2:11:", "secrets.keeper", "absolute"},
 		{"polls", "trail:\n  polls: [0s, 5m, 2m]\n", ":2:19:", "trail.polls[2]: is not later", "rising"},
-		{"no rules file", "scan:\n  rules: nowhere.toml\n", ":2:10:", "scan.rules: is not a file", "gitleaks"},
+		{"no rules file", "scan:\n  rules: nowhere.toml\n", ":2:10:", "scan.rules: is not a file or directory", "gitleaks"},
 		{"origin", "ledger:\n  origin: a b\n", ":2:11:", "ledger.origin", "without blanks"},
 		{"proxy", "github:\n  trusted_proxies: [nginx]\n", ":2:21:", "github.trusted_proxies[0]", "10.0.0.0/8"},
 		{"empty credential", "providers:\n  github:\n    credentials:\n      token: {}\n", ":4:14:", "providers.github.credentials.token: has neither", "env"},

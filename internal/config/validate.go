@@ -343,8 +343,8 @@ func (d *document) paths(c *Config) {
 	}
 	if c.Scan.Rules != "" {
 		info, err := os.Stat(resolve(c.Scan.Rules))
-		if err != nil || !info.Mode().IsRegular() {
-			d.bad("scan.rules", "is not a file", "write the path of a gitleaks TOML file, or remove the line")
+		if err != nil || !info.Mode().IsRegular() && !info.IsDir() {
+			d.bad("scan.rules", "is not a file or directory", "write the path of a gitleaks TOML file or of a directory of such, or remove the line")
 		}
 	}
 	if c.DataDir != "" {

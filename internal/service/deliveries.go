@@ -138,7 +138,7 @@ func (s *Service) scanPush(ctx context.Context, d store.Delivery, p *githubapp.P
 	var found []scanner.Finding
 	left := map[string]bool{} // what of archives could not be looked at
 	res, err := s.fetchPush(ctx, p, func(o gitwire.Object) error {
-		fs, reasons := s.Scanner.ScanChangeAll(ctx, scanner.Unit{Data: o.Data, Place: o.Place}, o.Old)
+		fs, reasons := s.Scanner().ScanChangeAll(ctx, scanner.Unit{Data: o.Data, Place: o.Place}, o.Old)
 		found = append(found, fs...)
 		for _, why := range reasons {
 			left[why] = true
@@ -215,7 +215,7 @@ func (s *Service) fetchPushFrom(ctx context.Context, p *githubapp.Push, owner, n
 func (s *Service) scrubber(ctx context.Context, found []scanner.Finding, names ...string) *scanner.Scrubber {
 	all := slices.Clone(found)
 	for _, name := range names {
-		all = append(all, s.Scanner.Scan(ctx, scanner.Unit{Data: []byte(name)})...)
+		all = append(all, s.Scanner().Scan(ctx, scanner.Unit{Data: []byte(name)})...)
 	}
 	return scanner.NewScrubber(all)
 }
@@ -233,7 +233,7 @@ func exposedAt(p *githubapp.Push, received time.Time) time.Time {
 // open joins findings to credentials and makes incidents of them, with the scan's
 // record, in one transaction.
 func (s *Service) open(ctx context.Context, x responder.Exposure, found []scanner.Finding, scan store.Scan, done func(context.Context, *store.Tx) error) error {
-	creds := s.Scanner.Join(found)
+	creds := s.Scanner().Join(found)
 	ready, err := s.Engine.Prepare(ctx, x, creds)
 	if err != nil {
 		return err

@@ -94,7 +94,8 @@ func (s *Service) look(ctx context.Context, a historyArgs, was orgscan.Known, em
 	if err != nil {
 		return orgscan.Look{}, err
 	}
-	shared, free, err := s.objects.take(s.Scanner.Fingerprint())
+	engine := s.Scanner() // one, whatever is read meanwhile
+	shared, free, err := s.objects.take(engine.Fingerprint())
 	if err != nil {
 		return orgscan.Look{}, err
 	}
@@ -102,7 +103,7 @@ func (s *Service) look(ctx context.Context, a historyArgs, was orgscan.Known, em
 	var token secret.Value
 	defer func() { token.Destroy() }()
 	l := orgscan.Looker{
-		Engine: s.Scanner, Limits: s.limits(), Shared: shared,
+		Engine: engine, Limits: s.limits(), Shared: shared,
 		Token: func(ctx context.Context, _ orgscan.Repository) (secret.Value, error) {
 			var err error
 			token, err = s.App.CloneToken(ctx, a.Installation, a.Owner, a.Name)
@@ -182,7 +183,7 @@ func (s *Service) alertFindings(ctx context.Context, e *githubapp.SecretScanning
 		Rule: "github:" + e.SecretType, Description: "found by GitHub secret scanning", Part: scanner.PartToken, Secret: a.Secret, Match: a.Secret,
 		Class: scanner.ClassProduction, ClassReason: "reported by GitHub", Confidence: scanner.ConfidenceHigh,
 	}
-	matched := s.Scanner.Scan(ctx, scanner.Unit{Data: []byte(a.Secret.Reveal())})
+	matched := s.Scanner().Scan(ctx, scanner.Unit{Data: []byte(a.Secret.Reveal())})
 	if len(matched) > 0 && matched[0].Provider != "" {
 		base.Rule, base.Provider, base.Kind, base.Part, base.Secret = matched[0].Rule, matched[0].Provider, matched[0].Kind, matched[0].Part, matched[0].Secret
 	} else if c, ok := s.Playbooks.ByGitHubSecretType(e.SecretType, a.Secret); ok {

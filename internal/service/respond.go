@@ -119,7 +119,7 @@ func (s *Service) kindOf(ctx context.Context, provider string, c scanner.Credent
 	if t, ok := c.Parts[scanner.PartToken]; ok {
 		probe = t.Reveal()
 	}
-	for _, f := range s.Scanner.Scan(ctx, scanner.Unit{Data: []byte(probe)}) {
+	for _, f := range s.Scanner().Scan(ctx, scanner.Unit{Data: []byte(probe)}) {
 		if f.Provider == provider {
 			return f.Kind
 		}

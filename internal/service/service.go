@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"stanch/internal/config"
@@ -39,6 +40,7 @@ import (
 	"stanch/responder/report"
 	"stanch/scanner"
 	"stanch/scanner/gitwire"
+	"stanch/scanner/rules"
 )
 
 // Service is the assembled product. Its parts are safe for concurrent use.
@@ -47,7 +49,6 @@ type Service struct {
 	DB        *store.DB
 	Jobs      *work.Engine
 	Engine    *responder.Engine
-	Scanner   *scanner.Engine
 	Playbooks *playbooks.Set
 	App       *githubapp.App // nil until the GitHub App is configured
 	Ledger    *ledger.Ledger
@@ -61,6 +62,7 @@ type Service struct {
 	box      *secret.Box // for deliveries that wait
 	reports  files
 	objects  objects
+	scanner  atomic.Pointer[scanner.Engine]
 	closers  []func() error
 	observer *observer
 	stderr   io.Writer
@@ -117,7 +119,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (_ *Service, err e
 	if err != nil {
 		return nil, err
 	}
-	err = s.openScanner()
+	err = s.ReadRules()
 	if err != nil {
 		return nil, err
 	}
@@ -174,18 +176,26 @@ func (s *Service) openKeys(ctx context.Context) error {
 	return err
 }
 
-func (s *Service) openScanner() error {
+// Scanner is the engine with the rules as they were read last.
+func (s *Service) Scanner() *scanner.Engine { return s.scanner.Load() }
+
+// ReadRules reads the operator's own rules again and scans with them from then
+// on. On an error the rules stay as they were.
+func (s *Service) ReadRules() error {
 	var extra []byte
 	if s.Config.Scan.Rules != "" {
 		var err error
-		extra, err = os.ReadFile(s.Config.Scan.Rules)
+		extra, err = rules.Read(s.Config.Scan.Rules)
 		if err != nil {
 			return fmt.Errorf("read rules: %w", err)
 		}
 	}
-	var err error
-	s.Scanner, err = scanner.New(scanner.Options{ExtraRules: extra, MaxBlobBytes: s.Config.Scan.MaxBlobBytes})
-	return err
+	e, err := scanner.New(scanner.Options{ExtraRules: extra, MaxBlobBytes: s.Config.Scan.MaxBlobBytes})
+	if err != nil {
+		return err
+	}
+	s.scanner.Store(e)
+	return nil
 }
 
 // openApp makes the GitHub App's client where the App is configured.

@@ -58,6 +58,16 @@ func Dir(dir string) (toml []byte, err error) {
 	return b.Bytes(), nil
 }
 
+// Read reads an operator's own rules from a file of gitleaks TOML or from a
+// directory: see [Dir].
+func Read(path string) (toml []byte, err error) {
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		return Dir(path)
+	}
+	return read(path)
+}
+
 func read(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
