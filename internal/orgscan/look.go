@@ -158,7 +158,7 @@ func open(ctx context.Context, address string, token secret.Value, l gitwire.Lim
 	if err != nil {
 		return nil, err
 	}
-	return &gitwire.Mirror{Dir: dir, Repo: repo}, nil
+	return &gitwire.Mirror{Repo: repo}, nil
 }
 
 // refs asks for the digest of a repository's refs without fetching it.

@@ -6,9 +6,12 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"math"
+	"slices"
 	"strconv"
 	"sync"
 )
@@ -39,101 +42,167 @@ func (h *hasher) sum(t Type, data, into []byte) {
 	h.h.Sum(into[:0])
 }
 
-// indexPack makes the index of a pack that has none. Entries behind one that
-// cannot be inflated are lost, since nothing tells where they begin; then the
+// builder makes the index of a pack that has none, in any number of steps while
+// the pack grows. Positions are places in the pack.
+type builder struct {
+	r     *Repo
+	p     *pack
+	n     int    // objects that the pack says it holds
+	at    uint64 // where the next entry begins
+	ids   []byte // by position
+	done  []done // by position
+	root  []int32
+	refs  map[ID][]int32 // deltas that name their base by its id
+	first int            // all positions below are done with
+	trims uint64
+	mu    sync.Mutex
+
+	// visit, which may be nil, gets commits, tags and blobs as they are rebuilt.
+	visit func(worker int, o *Object, id ID) any
+
+	z   inflater
+	h   hasher
+	buf []byte
+}
+
+// done tells what was done with an entry.
+type done uint8
+
+const (
+	known   done = 1 << iota // its id is
+	visited                  // visit got it
+)
+
+// newBuilder begins the index of a pack of which the head is there.
+func newBuilder(r *Repo, p *pack) *builder {
+	return &builder{r: r, p: p, n: int(binary.BigEndian.Uint32(p.data[8:])), at: packHeader, refs: map[ID][]int32{}, h: hasher{h: newHash(r.hash)}}
+}
+
+// indexPack makes the index of a pack that is there as a whole. Entries behind one
+// that cannot be inflated are lost, since nothing tells where they begin; then the
 // repository notes a problem.
-func (r *Repo) indexPack(ctx context.Context, p *pack) (err error) {
-	defer faults(&err)()
-	n := int(binary.BigEndian.Uint32(p.data[8:]))
-	if n > (p.end-packHeader)/9 { // no entry is shorter
-		return fmt.Errorf("pack of %d bytes cannot hold %d objects: %w", len(p.data), n, ErrCorrupt)
+func (r *Repo) indexPack(ctx context.Context, p *pack) error {
+	return newBuilder(r, p).finish(ctx)
+}
+
+// finish does what is left, and makes the index.
+func (b *builder) finish(ctx context.Context) error {
+	if b.n > (b.p.end-packHeader)/9 { // no entry is shorter
+		return fmt.Errorf("pack of %d bytes cannot hold %d objects: %w", len(b.p.data), b.n, ErrCorrupt)
 	}
-	b := &builder{r: r, p: p, ids: make([]byte, 0, n*r.hash)}
-	p.offs = make([]uint64, 0, n)
-	lost := b.entries(ctx, n)
+	lost := b.entries(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	err = b.deltas(ctx)
+	err := b.walk(ctx, true)
+	if err == nil && len(b.refs) > 0 {
+		err = b.named(ctx)
+	}
 	if err != nil {
 		return err
 	}
-	// Objects that could not be rebuilt have no id: nothing can ask for them.
-	ids, offsets, missing := b.ids[:0:0], make([]uint64, 0, len(p.offs)), 0
-	for pos, offset := range p.offs {
-		if !b.known[pos] {
-			missing++
-			continue
-		}
-		ids = append(ids, b.id(pos)...)
-		offsets = append(offsets, offset)
-	}
-	p.x, p.offs = newIndex(r.hash, ids, offsets), nil
-	p.order, p.base, p.kind, p.length = nil, nil, nil, nil
+	missing := b.index()
 	if lost != nil {
-		r.bad = append(r.bad, fmt.Errorf("pack is cut short or corrupt after %d of %d objects: %w", len(b.known), n, lost))
+		b.r.bad = append(b.r.bad, fmt.Errorf("pack is cut short or corrupt after %d of %d objects: %w", len(b.done), b.n, lost))
 	} else if missing > 0 {
-		r.bad = append(r.bad, fmt.Errorf("%d objects of a pack could not be rebuilt", missing))
+		b.r.bad = append(b.r.bad, fmt.Errorf("%d objects of a pack could not be rebuilt", missing))
 	}
 	return nil
 }
 
-type builder struct {
-	r     *Repo
-	p     *pack
-	ids   []byte // by position
-	known []bool // whether the id is
-	refs  map[ID][]int32
-	mu    sync.Mutex
+// index makes the index of what has an id; nothing can ask for the rest.
+func (b *builder) index() (missing int) {
+	p := b.p
+	ids, offsets, at := b.ids[:0:0], make([]uint64, 0, len(p.offs)), make([]int32, 0, len(p.offs))
+	for pos, offset := range p.offs {
+		if b.done[pos]&known == 0 {
+			missing++
+			continue
+		}
+		at = append(at, int32(pos))
+		ids = append(ids, b.id(pos)...)
+		offsets = append(offsets, offset)
+	}
+	x, order := newIndex(b.r.hash, ids, offsets)
+	if b.visit != nil {
+		b.r.arrived = slices.Repeat([]Number{None}, len(p.offs))
+		for n, i := range order {
+			b.r.arrived[at[i]] = Number(n)
+		}
+	}
+	p.x, p.offs = x, nil
+	p.base, p.kind, p.length = nil, nil, nil
+	return missing
 }
 
 func (b *builder) id(pos int) []byte { return b.ids[pos*b.r.hash : (pos+1)*b.r.hash] }
 
-// entries goes through the pack once, to learn where each of the n entries
-// begins, and computes the ids of those that are no deltas.
-func (b *builder) entries(ctx context.Context, n int) error {
+// entries goes on through the pack, to learn where each entry begins, and computes
+// the ids of those that are no deltas. The error is of the entry at b.at, which is
+// corrupt or not there as a whole.
+func (b *builder) entries(ctx context.Context) (err error) {
+	defer faults(&err)()
 	p := b.p
-	var z inflater
-	h := hasher{h: newHash(b.r.hash)}
-	var buf []byte
-	at := uint64(packHeader)
-	trimmed := at
-	for i := range n {
+	for i := len(p.offs); i < b.n; i++ {
 		if i%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		e, ok := p.entry(at)
+		e, ok := p.entry(b.at)
 		if !ok {
 			return ErrCorrupt
 		}
+		var id [32]byte
 		var used int
-		pos := len(p.offs)
-		b.ids = append(b.ids, make([]byte, b.r.hash)...)
 		if e.size <= heldBytes {
-			data, n, err := p.read(&z, e, buf)
+			data, n, err := p.read(&b.z, e, b.buf)
 			if err != nil {
 				return err
 			}
-			buf, used = data, n
+			b.buf, used = data, n
 			if e.kind <= Tag {
-				h.sum(e.kind, data, b.id(pos))
+				b.h.sum(e.kind, data, id[:])
 			}
 		} else {
-			n, err := b.large(&h, e, pos)
+			n, err := b.large(e, id[:])
 			if err != nil {
 				return err
 			}
 			used = n
 		}
-		p.offs = append(p.offs, at)
-		b.known = append(b.known, e.kind <= Tag)
-		at = uint64(e.at + used)
-		if at-trimmed > trimBytes {
-			trimmed = at
+		b.add(e, id[:b.r.hash], uint64(e.at+used))
+		if b.at-b.trims > trimBytes {
+			b.trims = b.at
 			p.m.trim()
 		}
 	}
 	return nil
+}
+
+// add notes an entry that ends at end.
+func (b *builder) add(e entry, id []byte, end uint64) {
+	p := b.p
+	pos := int32(len(p.offs))
+	base, kind, root, state := int32(baseNone), e.kind, pos, known
+	switch e.kind {
+	case offsetDelta:
+		base, kind, state = baseBad, 0, 0
+		j, ok := slices.BinarySearch(p.offs, e.base)
+		if ok {
+			base, kind, root = int32(j), p.kind[j], b.root[j]
+		}
+	case refDelta:
+		base, kind, state = baseElsewhere, 0, 0
+		ref := RawID(e.ref)
+		b.refs[ref] = append(b.refs[ref], pos)
+	}
+	p.offs = append(p.offs, b.at)
+	p.base = append(p.base, base)
+	p.kind = append(p.kind, kind)
+	p.length = append(p.length, uint32(min(end-b.at, math.MaxUint32)))
+	b.root = append(b.root, root)
+	b.done = append(b.done, state)
+	b.ids = append(b.ids, id...)
+	b.at = end
 }
 
 // counter counts what is read through it, a byte at a time where asked so that
@@ -161,42 +230,96 @@ func (c *counter) ReadByte() (byte, error) {
 }
 
 // large passes an entry by that is too large for memory.
-func (b *builder) large(h *hasher, e entry, pos int) (int, error) {
+func (b *builder) large(e entry, id []byte) (int, error) {
 	c := &counter{b: b.p.data[e.at:b.p.end]}
 	z, err := zlib.NewReader(c)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	h.start(e.kind, e.size)
-	n, err := io.Copy(h.h, z)
+	b.h.start(e.kind, e.size)
+	n, err := io.Copy(b.h.h, io.LimitReader(z, int64(min(e.size, math.MaxInt64-1))+1))
 	if err != nil || uint64(n) != e.size {
-		return 0, fmt.Errorf("%w: %w", ErrCorrupt, errSize)
+		return 0, fmt.Errorf("%w: %w", ErrCorrupt, errors.Join(err, errSize))
 	}
 	if e.kind <= Tag {
-		h.h.Sum(b.id(pos)[:0])
+		b.h.h.Sum(id[:0])
 	}
 	return c.at, nil
 }
 
-// deltas computes the ids of deltas. One that names its base by its id is hung
-// on that object when the walk comes by.
-func (b *builder) deltas(ctx context.Context) error {
+// pending reports whether something is to be done with an entry, as far as its
+// type is known.
+func (b *builder) pending(pos int) bool {
+	t, d := b.p.kind[pos], b.done[pos]
+	return t != 0 && (d&known == 0 || b.visit != nil && t != Tree && d&visited == 0)
+}
+
+// Families of deltas are walked through while a pack comes when nothing was added
+// to them for quietBytes: Git writes most of them in one piece. Those that are
+// scattered over the pack are when the pack has doubled.
+const quietBytes = 2 << 20
+
+// ready says which entries walk goes for.
+func (b *builder) ready(all bool) []bool {
 	p := b.p
-	p.layout()
-	b.refs = map[ID][]int32{}
-	for pos, base := range p.base {
-		if base == baseElsewhere {
-			e, _ := p.entry(p.offset(pos))
-			b.refs[RawID(e.ref)] = append(b.refs[RawID(e.ref)], int32(pos))
+	for b.first < len(p.offs) && !b.pending(b.first) {
+		b.first++
+	}
+	want := make([]bool, len(p.offs))
+	latest := make([]int32, len(p.offs)) // by root
+	for pos := b.first; pos < len(want); pos++ {
+		want[pos] = b.pending(pos)
+		latest[b.root[pos]] = int32(pos)
+	}
+	for pos := b.first; pos < len(want) && !all; pos++ {
+		want[pos] = want[pos] && b.at-p.offs[latest[b.root[pos]]] > quietBytes
+	}
+	return want
+}
+
+// walk rebuilds what has no id yet, and hands out what visit has not seen.
+func (b *builder) walk(ctx context.Context, all bool) error {
+	want := b.ready(all)
+	hashers := b.hashers()
+	w := Walk{MaxBytes: DefaultMaxBytes, Workers: len(hashers), Want: func(n Number) bool { return want[n] }}
+	w.Visit = func(worker int, o *Object) any {
+		pos := int(o.Number)
+		if b.done[pos]&known == 0 {
+			hashers[worker].sum(o.Type, o.Data, b.id(pos))
+			b.done[pos] |= known
+		}
+		if b.visit == nil || o.Type == Tree {
+			return nil
+		}
+		b.done[pos] |= visited
+		return b.visit(worker, o, RawID(b.id(pos)))
+	}
+	return b.run(ctx, w, b.r.plan(b.p, w))
+}
+
+func (b *builder) hashers() []hasher {
+	h := make([]hasher, defaultWorkers())
+	for i := range h {
+		h[i].h = newHash(b.r.hash)
+	}
+	return h
+}
+
+func (b *builder) run(ctx context.Context, w Walk, l *plan) error {
+	q := newQueue(ctx)
+	for _, pos := range l.roots {
+		if b.p.base[pos] == baseNone {
+			q.roots = append(q.roots, root{l, pos})
 		}
 	}
-	named := len(b.refs) > 0
-	w := Walk{MaxBytes: DefaultMaxBytes, Workers: defaultWorkers()}
-	hashers := make([]hasher, w.Workers)
-	for i := range hashers {
-		hashers[i].h = newHash(b.r.hash)
-	}
-	w.Want = func(n Number) bool { return named || !b.known[n] }
+	return b.r.run(ctx, w, q)
+}
+
+// named computes the ids of deltas that name their base by its id, and of what is
+// built on them: each is hung on that object when a walk comes by.
+func (b *builder) named(ctx context.Context) error {
+	hashers := b.hashers()
+	w := Walk{MaxBytes: DefaultMaxBytes, Workers: len(hashers), Want: func(Number) bool { return true }}
 	var l *plan
 	w.Visit = func(worker int, o *Object) any {
 		pos := int(o.Number)
@@ -204,24 +327,15 @@ func (b *builder) deltas(ctx context.Context) error {
 		if !ok {
 			t = o.Type
 		}
-		if !b.known[pos] {
+		if b.done[pos]&known == 0 {
 			hashers[worker].sum(t, o.Data, b.id(pos))
-			b.known[pos] = true
+			b.done[pos] |= known
 		}
-		if named {
-			b.hang(l, int32(pos))
-		}
+		b.hang(l, int32(pos))
 		return t
 	}
-	l = b.r.plan(p, w)
-	q := &queue{ctx: ctx}
-	q.wake.L = &q.mu
-	for _, pos := range l.roots {
-		if p.base[pos] == baseNone {
-			q.roots = append(q.roots, root{l, pos})
-		}
-	}
-	return b.r.run(ctx, w, q)
+	l = b.r.plan(b.p, w)
+	return b.run(ctx, w, l)
 }
 
 // hang makes the deltas that name the object at pos the first of what is built

@@ -442,7 +442,7 @@ func (f *forgery) open(t testing.TB, indexed bool) *Repo {
 		for i := range f.offsets {
 			ids = append(ids, bytes.Repeat([]byte{byte(i)}, 20)...)
 		}
-		x := newIndex(20, ids, f.offsets)
+		x := madeIndex(ids, f.offsets)
 		out := []byte(indexMagic + "\x00\x00\x00\x02")
 		for _, n := range x.fan[1:] {
 			out = binary.BigEndian.AppendUint32(out, n)
@@ -649,14 +649,14 @@ func FuzzPack(f *testing.F) {
 			offsets = append(offsets, uint64(i))
 		}
 		repo = &Repo{hash: 20}
-		p = &pack{data: data, end: len(data) - 20, hash: 20, x: newIndex(20, ids, offsets)}
+		p = &pack{data: data, end: len(data) - 20, hash: 20, x: madeIndex(ids, offsets)}
 		look()
 	})
 }
 
 // FuzzIndex reads what claims to be an index.
 func FuzzIndex(f *testing.F) {
-	x := newIndex(20, bytes.Repeat([]byte{1, 2}, 20), []uint64{12, 1 << 33})
+	x := madeIndex(bytes.Repeat([]byte{1, 2}, 20), []uint64{12, 1 << 33})
 	b := []byte(indexMagic + "\x00\x00\x00\x02")
 	for _, n := range x.fan[1:] {
 		b = binary.BigEndian.AppendUint32(b, n)
@@ -689,4 +689,9 @@ func FuzzDelta(f *testing.F) {
 			checkCopies(t, &Object{Data: data, Old: base, Copies: copies})
 		}
 	})
+}
+
+func madeIndex(ids []byte, offsets []uint64) *index {
+	x, _ := newIndex(20, ids, offsets)
+	return x
 }

@@ -2,9 +2,10 @@ package gitpack
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
-	"sort"
+	"slices"
 )
 
 // index says where in a pack each object lies: the layout of Git's pack-*.idx,
@@ -137,17 +138,30 @@ func (x *index) find(id []byte) int {
 	return -1
 }
 
-// newIndex makes the index of a pack that came without one.
-func newIndex(hash int, ids []byte, offsets []uint64) *index {
+// newIndex makes the index of a pack that came without one, and gives the order
+// in which it has the objects.
+func newIndex(hash int, ids []byte, offsets []uint64) (x *index, order []int32) {
 	n := len(offsets)
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
+	id := func(i int32) []byte { return ids[int(i)*hash : (int(i)+1)*hash] }
+	type key struct {
+		prefix uint64
+		i      int32
 	}
-	id := func(i int) []byte { return ids[i*hash : (i+1)*hash] }
-	sort.Slice(order, func(a, b int) bool { return bytes.Compare(id(order[a]), id(order[b])) < 0 })
-	x := &index{hash: hash, n: n, stride: hash, ids: make([]byte, 0, n*hash), offset4: make([]byte, 0, 4*n)}
-	for _, i := range order {
+	keys := make([]key, n)
+	for i := range keys {
+		keys[i] = key{binary.BigEndian.Uint64(id(int32(i))), int32(i)}
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		if a.prefix != b.prefix {
+			return cmp.Compare(a.prefix, b.prefix)
+		}
+		return bytes.Compare(id(a.i), id(b.i))
+	})
+	order = make([]int32, n)
+	x = &index{hash: hash, n: n, stride: hash, ids: make([]byte, 0, n*hash), offset4: make([]byte, 0, 4*n)}
+	for at, k := range keys {
+		i := k.i
+		order[at] = i
 		x.ids = append(x.ids, id(i)...)
 		x.fan[int(id(i)[0])+1]++
 		if offsets[i] < 1<<31 {
@@ -160,5 +174,5 @@ func newIndex(hash int, ids []byte, offsets []uint64) *index {
 	for i := range 256 {
 		x.fan[i+1] += x.fan[i]
 	}
-	return x
+	return x, order
 }

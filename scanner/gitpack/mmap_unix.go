@@ -30,3 +30,6 @@ func (m mapping) trim() {
 }
 
 const openFlags = unix.O_NONBLOCK // a pipe in a file's place must not make us wait
+
+// canGrow says whether a file that still grows can be looked at for little.
+const canGrow = true

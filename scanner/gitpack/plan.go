@@ -35,7 +35,11 @@ func (r *Repo) plan(p *pack, w Walk) *plan {
 	}
 	// All families first, to learn their weights from the leaves down.
 	queue := make([]int32, 0, n)
-	for _, pos := range p.order {
+	for i := range n {
+		pos := int32(i)
+		if p.order != nil {
+			pos = p.order[i]
+		}
 		b := p.base[pos]
 		switch {
 		case w.Kind != 0 && p.kind[pos] != w.Kind:

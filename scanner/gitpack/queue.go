@@ -35,6 +35,12 @@ type queue struct {
 	stop   atomic.Bool
 }
 
+func newQueue(ctx context.Context) *queue {
+	q := &queue{ctx: ctx}
+	q.wake.L = &q.mu
+	return q
+}
+
 func (q *queue) take() (root, gift, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -8,19 +8,9 @@ import (
 	"io"
 )
 
-// OpenPack opens a pack file that stands alone, as a server sent it: it is
-// indexed in memory. hash is the number of bytes in its ids. What of the pack
-// cannot be read is told by [Repo.Problems].
-func OpenPack(ctx context.Context, path string, hash int) (*Repo, error) {
-	p, err := openPack(path, hash)
-	if err != nil {
-		return nil, err
-	}
-	return alone(ctx, p)
-}
-
-// OpenPackBytes is OpenPack for a pack in memory, which must not be changed
-// while the Repo is open.
+// OpenPackBytes opens a pack in memory, as a server sent it, which must not be
+// changed while the Repo is open: it is indexed. hash is the number of bytes in its
+// ids. What of the pack cannot be read is told by [Repo.Problems].
 func OpenPackBytes(ctx context.Context, data []byte, hash int) (*Repo, error) {
 	if !isPack(data, hash) {
 		return nil, fmt.Errorf("no pack of version 2 or 3: %w", ErrCorrupt)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,6 +19,12 @@ const mostLooseRefs = 1 << 20
 // names. The memory it takes does not depend on the number of packed refs.
 // Symbolic refs other than HEAD are what they point to and are not reported.
 func (r *Repo) Refs(yield func(name string, id ID) error) error {
+	if r.common == "" {
+		if r.listed == nil {
+			return nil
+		}
+		return listedRefs(r.listed.reader(), nil, yield)
+	}
 	_, err := os.Stat(filepath.Join(r.common, "reftable"))
 	if err == nil {
 		return fmt.Errorf("read refs: %w", ErrRefFormat)
@@ -89,6 +96,11 @@ func (r *Repo) packedRefs(loose map[string]bool, yield func(string, ID) error) e
 		return fmt.Errorf("read refs: %w", err)
 	}
 	defer func() { _ = f.Close() }()
+	return listedRefs(f, loose, yield)
+}
+
+// listedRefs reads lines of Git's packed-refs.
+func listedRefs(f io.Reader, loose map[string]bool, yield func(string, ID) error) error {
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		hex, name, ok := strings.Cut(lines.Text(), " ")
@@ -104,7 +116,7 @@ func (r *Repo) packedRefs(loose map[string]bool, yield func(string, ID) error) e
 			return err
 		}
 	}
-	err = lines.Err()
+	err := lines.Err()
 	if err != nil {
 		return fmt.Errorf("read refs: %w", err)
 	}
@@ -114,6 +126,9 @@ func (r *Repo) packedRefs(loose map[string]bool, yield func(string, ID) error) e
 // Shallow gives the commits at which a shallow clone ends: their parents are
 // not meant to be there. They are sorted.
 func (r *Repo) Shallow() []ID {
+	if r.common == "" {
+		return nil
+	}
 	text, err := readSmall(filepath.Join(r.common, "shallow"), 64<<20)
 	if err != nil {
 		return nil

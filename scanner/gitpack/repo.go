@@ -17,15 +17,17 @@ import (
 // Repo is an open repository. Its methods may be used concurrently, but not
 // after Close.
 type Repo struct {
-	dir    string // of HEAD
-	common string // of refs and objects: another one in a linked work tree
-	hash   int
-	packs  []*pack
-	loose  []looseStore
-	len    int
-	laid   sync.Once
-	bad    []error
-	mapped atomic.Int64 // bytes of packs that may be in memory
+	dir     string // of HEAD
+	common  string // of refs and objects: another one in a linked work tree
+	hash    int
+	packs   []*pack
+	loose   []looseStore
+	len     int
+	laid    sync.Once
+	bad     []error
+	listed  *Spill       // refs of a repository that came from elsewhere
+	arrived []Number     // by position in the pack that came
+	mapped  atomic.Int64 // bytes of packs that may be in memory
 }
 
 // Limits of what a repository can make us follow.
@@ -128,6 +130,15 @@ func (r *Repo) Len() int { return r.len }
 
 // IDSize is the number of bytes in an id: 20 or 32.
 func (r *Repo) IDSize() int { return r.hash }
+
+// Arrived gives the number of the object at a position in the pack of an
+// [Arrival], or None.
+func (r *Repo) Arrived(position Number) Number {
+	if position < 0 || int(position) >= len(r.arrived) {
+		return None
+	}
+	return r.arrived[position]
+}
 
 // Bytes is the size of all packs.
 func (r *Repo) Bytes() int64 {

@@ -62,8 +62,7 @@ func (r *Repo) Walk(ctx context.Context, w Walk) error {
 	if w.Workers <= 0 {
 		w.Workers = defaultWorkers()
 	}
-	q := &queue{ctx: ctx}
-	q.wake.L = &q.mu
+	q := newQueue(ctx)
 	for _, p := range r.packs {
 		plan := r.plan(p, w)
 		for _, pos := range plan.roots {

@@ -24,12 +24,11 @@ const (
 
 // fetcher is one call of Fetch.
 type fetcher struct {
-	push    Push
-	limits  Limits
-	remote  *remote
-	scratch scratch
-	each    func(Object) error
-	result  Result
+	push   Push
+	limits Limits
+	remote *remote
+	each   func(Object) error
+	result Result
 
 	tipAfter, tipBefore string // commits, tags peeled
 	seed                maphash.Seed
@@ -37,8 +36,6 @@ type fetcher struct {
 	alone               int                 // requests for one object
 	unsaid              int                 // reasons beyond maxReasons
 }
-
-func (f *fetcher) close() { f.scratch.close() }
 
 func (f *fetcher) note(reason string) {
 	if len(f.result.Reasons) >= maxReasons {
@@ -82,7 +79,7 @@ type objects struct {
 
 func (o *objects) close() {
 	o.Repo.Close()
-	o.pack.close()
+	o.pack.spill.Close()
 }
 
 // find gives the number of an object that is of the type, or None.
@@ -101,19 +98,19 @@ func (o *objects) find(id string, t gitpack.Type) gitpack.Number {
 // get fetches a pack and makes it readable; nil when the server sent none. The
 // size of what was taken counts against Limits.PackBytes for the whole of Fetch.
 func (f *fetcher) get(ctx context.Context, what string, q request) (*objects, fetched, error) {
-	v := &receiver{scratch: &f.scratch, limit: f.limits.PackBytes - f.remote.received}
+	v := newReceiver(f.limits.TempDir, f.limits.PackBytes-f.remote.received)
 	got, err := f.remote.fetch(ctx, q, v)
 	if err != nil || !got.sent {
-		v.close()
+		v.spill.Close()
 		if err != nil {
 			err = fmt.Errorf("%s: %w", what, err)
 		}
 		return nil, got, err
 	}
-	f.remote.received += v.size
+	f.remote.received += v.spill.Size()
 	r, err := v.open(ctx, f.remote.hash)
 	if err != nil {
-		v.close()
+		v.spill.Close()
 		return nil, got, fmt.Errorf("%s: %w", what, err)
 	}
 	if len(r.Problems()) > 0 {

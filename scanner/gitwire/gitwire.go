@@ -14,8 +14,8 @@
 // Memory is bounded by [Limits] (one blob and its old sides at a time, packs of
 // 8 MiB, and about 50 bytes for each object of a larger one), disk by
 // Limits.PackBytes, time by Limits.Timeout. Larger packs are kept in a file while
-// they are read; nothing else touches the disk. The file is deleted before Fetch
-// returns, and [Sweep] deletes what a crash left.
+// they are read; nothing else touches the disk. The file has no name, so that it is
+// gone when Fetch returns, or the process dies.
 //
 // # How it asks
 //
@@ -159,10 +159,9 @@ func Fetch(ctx context.Context, p Push, l Limits, each func(Object) error) (Resu
 	ctx, cancel := context.WithTimeoutCause(ctx, l.Timeout, ErrTimeout)
 	defer cancel()
 	f := &fetcher{
-		push: p, limits: l, remote: newRemote(p.URL, p.Token, len(p.After)/2), scratch: scratch{parent: l.TempDir}, each: each,
+		push: p, limits: l, remote: newRemote(p.URL, p.Token, len(p.After)/2), each: each,
 		seed: maphash.MakeSeed(), seen: map[uint64]struct{}{},
 	}
-	defer f.close()
 	err = f.run(ctx)
 	return f.finish(ctx, err)
 }

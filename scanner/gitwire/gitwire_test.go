@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -426,20 +425,12 @@ func TestSweep(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	must(t, os.MkdirAll(dir+"/"+storePrefix+"dead/objects", 0o700))
+	must(t, os.WriteFile(dir+"/"+storePrefix+"123", nil, 0o600))
 	must(t, os.MkdirAll(dir+"/other", 0o700))
-	live := scratch{parent: dir}
-	_, err := live.dir()
-	must(t, err)
 	n, err := Sweep(dir)
-	if err != nil || n != 1 {
-		t.Errorf("swept %d: %v", n, err)
-	}
-	_, err = os.Stat(live.root)
-	must(t, err)
-	live.close()
 	left, _ := os.ReadDir(dir)
-	if len(left) != 1 {
-		t.Errorf("left: %v", left)
+	if err != nil || n != 2 || len(left) != 1 {
+		t.Errorf("swept %d, left %v: %v", n, left, err)
 	}
 }
 
@@ -470,20 +461,19 @@ func TestClone(t *testing.T) {
 	if len(listed) != 3 || !slices.Equal(listed, held) {
 		t.Errorf("refs %q, fetched %q", listed, held)
 	}
-	r, err := gitpack.Open(m.Dir)
-	must(t, err)
+	r := m.Repo
 	id, _ := gitpack.ParseID(f.git("rev-parse", "main:a"))
 	_, data, err := r.Object(id)
 	if err != nil || string(data) != "1" || r.Len() != m.Objects || len(r.Problems()) != 0 {
 		t.Errorf("blob %q: %v, %d objects, %v", data, err, r.Len(), r.Problems())
 	}
-	r.Close()
-	// Git agrees with what was written.
-	f.gitIn(m.Dir, "", "index-pack", filepath.Join(m.Dir, "objects", "pack", "pack-received.pack"))
-	refs := f.gitIn(m.Dir, "", "for-each-ref", "--format=%(refname)")
-	if refs != "refs/heads/main\nrefs/heads/other\nrefs/tags/v1" {
-		t.Errorf("refs: %q", refs)
-	}
+	var refs []string
+	must(t, r.Refs(func(name string, id gitpack.ID) error {
+		refs = append(refs, name+" "+id.String())
+		return nil
+	}))
+	main, tag := f.git("rev-parse", "main"), f.git("rev-parse", "v1")
+	wantList(t, "refs", refs, "refs/heads/main "+main, "refs/heads/other "+main, "refs/tags/v1 "+tag)
 	m.Close()
 	left, _ := os.ReadDir(temp)
 	if len(left) != 0 {

@@ -1,13 +1,9 @@
 package gitwire
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"math"
-	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,8 +12,12 @@ import (
 )
 
 // maxRefs is how many refs of a repository are taken: each is sent back as a
-// line of the request.
-const maxRefs = 1_000_000
+// line of the request. maxMirrored is how many objects its pack may hold: they take
+// about 60 bytes of memory each.
+const (
+	maxRefs     = 1_000_000
+	maxMirrored = 16 << 20
+)
 
 // Remote names a repository as a whole.
 type Remote struct {
@@ -27,143 +27,131 @@ type Remote struct {
 
 // Mirror is a repository that was fetched with all of its refs.
 type Mirror struct {
-	Dir     string        // a bare Git directory with packed refs and one pack without an index
-	Repo    *gitpack.Repo // the same, open
-	Reasons []string      // why it is not the whole, if it is not
+	Repo    *gitpack.Repo
+	Reasons []string // why it is not the whole, if it is not
 	Refs    int
 	Objects int
 	Bytes   int64 // of the pack
 
-	scratch scratch
+	pack, refs *gitpack.Spill
 }
 
-// Close deletes the directory; after a crash [Sweep] does.
+// Close gives everything back. It may be called on a Mirror that has nothing but
+// a Repo, too.
 func (m *Mirror) Close() {
 	if m.Repo != nil {
 		m.Repo.Close()
 	}
-	m.scratch.close()
+	if m.pack != nil {
+		m.pack.Close()
+		m.refs.Close()
+	}
 }
 
-// Clone fetches every ref of a repository with all its objects into a bare
-// directory in Limits.TempDir, in two requests after the one that asks for the
-// server's format. The caller closes the Mirror. It holds the repository's
-// bytes, no configuration of it; the pack's checksum was verified and it was
-// indexed in memory. progress, which may be nil, is told of the bytes that came,
-// from one goroutine. Errors are those of [Fetch].
+// Clone fetches every ref of a repository with all its objects, in two requests
+// after the one that asks for the server's format. What is more than 8 MiB lies in
+// files without a name in Limits.TempDir, which are gone with the process. The
+// caller closes the Mirror. It holds the repository's bytes, no configuration of
+// it; the pack's checksum was verified, and it was indexed in memory. progress,
+// which may be nil, is told of the bytes that came, from one goroutine.
+// Limits.Timeout is that of the transfer. Errors are those of [Fetch].
 func Clone(ctx context.Context, r Remote, l Limits, progress func(received int64)) (*Mirror, error) {
+	return Receive(ctx, r, l, progress, nil)
+}
+
+// Visit gets an object while its pack still comes: see [gitpack.Arrival].
+type Visit func(worker int, o *gitpack.Object, id gitpack.ID) any
+
+// Receive is [Clone], and hands objects to visit, which may be nil, while they
+// come. When it fails what was handed out may be of a damaged pack.
+func Receive(ctx context.Context, r Remote, l Limits, progress func(received int64), visit Visit) (*Mirror, error) {
 	err := checkURL(r.URL)
 	if err != nil {
 		return nil, err
 	}
 	l = l.withDefaults()
-	ctx, cancel := context.WithTimeoutCause(ctx, l.Timeout, ErrTimeout)
-	defer cancel()
-	m := &Mirror{scratch: scratch{parent: l.TempDir}}
-	err = m.fetch(ctx, newRemote(r.URL, r.Token, 20), l, progress)
-	if err == nil {
-		m.Repo, err = gitpack.OpenContext(ctx, m.Dir)
-	}
+	m := &Mirror{pack: gitpack.NewSpill(l.TempDir, storePrefix, memoryPack), refs: gitpack.NewSpill(l.TempDir, storePrefix, memoryPack)}
+	err = m.receive(ctx, newRemote(r.URL, r.Token, 20), l, progress, visit)
 	if err != nil {
 		m.Close()
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
 		return nil, fmt.Errorf("fetch repository: %w", err)
 	}
 	return m, nil
 }
 
-func (m *Mirror) fetch(ctx context.Context, r *remote, l Limits, progress func(int64)) error {
-	err := r.format(ctx)
+func (m *Mirror) receive(ctx context.Context, r *remote, l Limits, progress func(int64), visit Visit) error {
+	transfer, cancel := context.WithTimeoutCause(ctx, l.Timeout, ErrTimeout)
+	defer cancel()
+	a, err := m.transfer(transfer, ctx, r, l, progress, visit)
 	if err != nil {
-		return fmt.Errorf("ask for the format: %w", err)
-	}
-	root, err := m.scratch.dir()
-	if err != nil {
+		if cause := context.Cause(transfer); cause != nil {
+			err = cause
+		}
 		return err
 	}
-	m.Dir = filepath.Join(root, "mirror.git")
-	packs := filepath.Join(m.Dir, "objects", "pack")
-	for _, d := range []string{packs, filepath.Join(m.Dir, "refs")} {
-		err = os.MkdirAll(d, 0o700)
-		if err != nil {
-			return fmt.Errorf("make directory: %w", err)
-		}
-	}
-	config := "[core]\n\tbare = true\n\trepositoryFormatVersion = 0\n"
-	if r.hash == 32 {
-		config = "[core]\n\tbare = true\n\trepositoryFormatVersion = 1\n[extensions]\n\tobjectFormat = sha256\n"
-	}
-	err = os.WriteFile(filepath.Join(m.Dir, "config"), []byte(config), 0o600)
-	if err != nil {
-		return fmt.Errorf("write configuration: %w", err)
-	}
-	wants, err := m.list(ctx, r)
-	if err != nil {
-		return fmt.Errorf("list refs: %w", err)
-	}
-	if len(wants) == 0 {
-		return nil
-	}
-	f, err := os.OpenFile(filepath.Join(packs, "pack-received.pack"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("make pack file: %w", err)
-	}
-	sink := &mirrorSink{m: m, w: bufio.NewWriterSize(f, 1<<20), limit: l.PackBytes, progress: progress}
-	got, err := r.fetch(ctx, request{wants: wants}, sink)
-	err = errors.Join(err, sink.w.Flush(), f.Close())
-	if err == nil && !got.sent {
-		err = errPacket
-	}
+	m.Repo, err = a.Finish(ctx, m.refs)
 	return err
 }
 
-// list writes the refs that the server names and gives their ids, each once.
-func (m *Mirror) list(ctx context.Context, r *remote) ([]string, error) {
-	f, err := os.OpenFile(filepath.Join(m.Dir, "packed-refs"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+// transfer fetches; what is handed out meanwhile goes by ctx.
+func (m *Mirror) transfer(transfer, ctx context.Context, r *remote, l Limits, progress func(int64), visit Visit) (*gitpack.Arrival, error) {
+	err := r.format(transfer)
 	if err != nil {
+		return nil, fmt.Errorf("ask for the format: %w", err)
+	}
+	wants, err := m.list(transfer, r)
+	if err != nil {
+		return nil, fmt.Errorf("list refs: %w", err)
+	}
+	a := gitpack.NewArrival(ctx, m.pack, r.hash, visit)
+	if len(wants) == 0 {
+		return a, nil
+	}
+	got, err := r.fetch(transfer, request{wants: wants}, &mirrorSink{m: m, to: a, limit: l.PackBytes, progress: progress})
+	if err == nil && !got.sent {
+		err = errPacket
+	}
+	if err != nil {
+		a.Stop()
 		return nil, err
 	}
-	w := bufio.NewWriterSize(f, 64<<10)
-	head := "ref: refs/heads/main\n"
-	ids := map[gitpack.ID]struct{}{}
+	return a, nil
+}
+
+// list keeps the refs that the server names, as Git's packed-refs, and gives their
+// ids, each once.
+func (m *Mirror) list(ctx context.Context, r *remote) ([]string, error) {
 	var wants []string
 	odd, beyond := 0, 0
-	err = r.refs(ctx, func(x ref) error {
+	err := r.refs(ctx, func(x ref) error {
 		switch {
-		case x.Name == "HEAD" && plainRef(x.Target):
-			head = "ref: " + x.Target + "\n"
-		case x.Name == "HEAD":
-			head = x.ID + "\n"
-		case !plainRef(x.Name):
+		case x.Name == "HEAD" && plainRef(x.Target): // listed itself
+		case x.Name != "HEAD" && !plainRef(x.Name):
 			odd++
 			return nil
 		case m.Refs >= maxRefs:
 			beyond++
 			return nil
 		default:
-			m.Refs++
-			_, _ = w.WriteString(x.ID + " " + x.Name + "\n")
+			if x.Name != "HEAD" {
+				m.Refs++
+			}
+			_, err := m.refs.Write([]byte(x.ID + " " + x.Name + "\n"))
+			if err != nil {
+				return err
+			}
 		}
-		id, _ := gitpack.ParseID(x.ID)
-		if _, ok := ids[id]; !ok {
-			ids[id] = struct{}{}
-			wants = append(wants, x.ID)
-		}
+		wants = append(wants, x.ID)
 		return nil
 	})
-	err = errors.Join(err, w.Flush(), f.Close())
-	if err == nil {
-		err = os.WriteFile(filepath.Join(m.Dir, "HEAD"), []byte(head), 0o600)
-	}
 	if odd > 0 {
 		m.Reasons = append(m.Reasons, strconv.Itoa(odd)+" refs have names that Git does not allow")
 	}
 	if beyond > 0 {
 		m.Reasons = append(m.Reasons, fmt.Sprintf("%d refs beyond the limit of %d", beyond, maxRefs))
 	}
-	return wants, err
+	slices.Sort(wants)
+	return slices.Compact(wants), err
 }
 
 // plainRef reports whether a name can stand in a line of packed-refs.
@@ -179,18 +167,18 @@ func plainRef(name string) bool {
 	return true
 }
 
-// mirrorSink writes a pack to a file.
+// mirrorSink counts a pack.
 type mirrorSink struct {
 	m        *Mirror
-	w        *bufio.Writer
+	to       *gitpack.Arrival
 	limit    int64
 	progress func(int64)
 	told     int64
 }
 
 func (s *mirrorSink) begin(objects uint32) error {
-	if objects > math.MaxInt32 {
-		return ErrTooLarge
+	if objects > maxMirrored {
+		return fmt.Errorf("%w: pack of %d objects", ErrTooLarge, objects)
 	}
 	s.m.Objects = int(objects)
 	return nil
@@ -205,5 +193,5 @@ func (s *mirrorSink) Write(p []byte) (int, error) {
 		s.told = s.m.Bytes
 		s.progress(s.told)
 	}
-	return s.w.Write(p)
+	return s.to.Write(p)
 }

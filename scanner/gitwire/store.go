@@ -10,31 +10,27 @@ import (
 
 const storePrefix = "stanch-wire-"
 
-// Sweep deletes the stores that a crash left in tempDir ("" means os.TempDir)
-// and returns how many. Stores of running processes are left alone.
+// Sweep deletes the temporary files of fetches that still have a name in tempDir
+// ("" means os.TempDir) and returns how many: a crash in the instant between the
+// making of one and the deletion of its name leaves it, and earlier versions left
+// directories.
 func Sweep(tempDir string) (int, error) {
 	if tempDir == "" {
 		tempDir = os.TempDir()
 	}
 	entries, err := os.ReadDir(tempDir)
 	if err != nil {
-		return 0, fmt.Errorf("sweep temporary stores: %w", err)
+		return 0, fmt.Errorf("sweep temporary files: %w", err)
 	}
 	removed := 0
 	var failed error
 	for _, e := range entries {
-		if !e.IsDir() || !strings.HasPrefix(e.Name(), storePrefix) {
+		if !strings.HasPrefix(e.Name(), storePrefix) {
 			continue
 		}
-		path := filepath.Join(tempDir, e.Name())
-		lock, err := lockDir(path)
+		err := os.RemoveAll(filepath.Join(tempDir, e.Name()))
 		if err != nil {
-			continue // in use
-		}
-		err = os.RemoveAll(path)
-		_ = lock.Close()
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("sweep temporary stores: %w", err))
+			failed = errors.Join(failed, fmt.Errorf("sweep temporary files: %w", err))
 			continue
 		}
 		removed++

@@ -23,23 +23,15 @@ func (s *scan) texts(ctx context.Context, order []int32) {
 	for _, i := range order {
 		want[i] = true
 	}
-	e := s.o.Engine
-	var mu sync.Mutex
-	says := func(text []byte) bool { return len(bytes.TrimSpace(text)) > 0 && !e.ScanBlob(ctx, text).Empty() }
-	names := func(p scanner.Person) bool {
-		text := personText(p)
-		mu.Lock()
-		hot, ok := s.people[text]
-		mu.Unlock()
-		if ok {
-			return hot
+	if s.early != nil {
+		for i := range want {
+			seen, ok := s.early.seen[s.graph.nodes[i].object]
+			if ok && want[i] {
+				want[i], s.flagged[i] = false, seen.says
+			}
 		}
-		hot = says([]byte(text))
-		mu.Lock()
-		s.people[text] = hot
-		mu.Unlock()
-		return hot
 	}
+	p := newPeople(s.o.Engine)
 	_ = s.repo.Walk(ctx, gitpack.Walk{
 		Kind: gitpack.Commit, MaxBytes: s.limit,
 		Want: func(n gitpack.Number) bool {
@@ -47,17 +39,13 @@ func (s *scan) texts(ctx context.Context, order []int32) {
 			return i >= 0 && want[i]
 		},
 		Visit: func(_ int, o *gitpack.Object) any {
-			c := gitpack.ParseStatement(o.Data)
-			author, committer := names(c.Author), names(c.Committer)
-			if author || committer || says(c.Message) || says(c.Extra) {
+			if p.says(ctx, gitpack.ParseStatement(o.Data)) {
 				s.flagged[s.graph.find(o.Number)] = true
 			}
 			return nil
 		},
 	})
 }
-
-func personText(p scanner.Person) string { return p.Name + "\n" + p.Email }
 
 // attribute emits what was found, commit by commit.
 func (s *scan) attribute(ctx context.Context, order []int32, diffs [][]change) {

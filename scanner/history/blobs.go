@@ -79,8 +79,8 @@ func (s *scan) scanBlobs(ctx context.Context) {
 		if s.recall(gitpack.Number(n)) {
 			continue
 		}
-		want[n] = true
 		total++
+		want[n] = !s.early.take(s, gitpack.Number(n))
 	}
 	s.count.totalBlobs.Store(total)
 	s.count.blobsFrom.Store(int64(time.Since(s.start)))
@@ -105,6 +105,17 @@ func (w *worker) lose(why string) {
 	w.lost[why]++
 }
 
+// look looks at a blob that a walk comes by.
+func look(ctx context.Context, e *scanner.Engine, o *gitpack.Object) *scanner.Scanned {
+	base, _ := o.Base.(*scanner.Scanned)
+	if base != nil {
+		return e.ScanDelta(ctx, o.Data, base, o.Old, o.Copies)
+	}
+	return e.ScanBlob(ctx, o.Data)
+}
+
+func leftOut(why string) string { return "files of which something was left out: " + why }
+
 // walkBlobs scans the blobs of want.
 func (s *scan) walkBlobs(ctx context.Context, want []bool, counted bool) {
 	e := s.o.Engine
@@ -113,13 +124,7 @@ func (s *scan) walkBlobs(ctx context.Context, want []bool, counted bool) {
 		Kind: gitpack.Blob, MaxBytes: s.limit, Workers: len(workers),
 		Want: func(n gitpack.Number) bool { return want[n] },
 		Visit: func(w int, o *gitpack.Object) any {
-			base, _ := o.Base.(*scanner.Scanned)
-			var got *scanner.Scanned
-			if base != nil {
-				got = e.ScanDelta(ctx, o.Data, base, o.Old, o.Copies)
-			} else {
-				got = e.ScanBlob(ctx, o.Data)
-			}
+			got := look(ctx, e, o)
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -128,7 +133,7 @@ func (s *scan) walkBlobs(ctx context.Context, want []bool, counted bool) {
 				s.facts[o.Number] |= cut
 			}
 			for _, why := range got.Reasons() {
-				workers[w].lose("files of which something was left out: " + why)
+				workers[w].lose(leftOut(why))
 			}
 			if !got.Empty() {
 				if workers[w].found == nil {

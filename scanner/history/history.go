@@ -27,6 +27,13 @@ type Options struct {
 	Unreachable  bool           // also what no ref reaches; its findings have the tag "unreachable"
 }
 
+func (o *Options) blobLimit() int64 {
+	if o.MaxBlobBytes > 0 {
+		return o.MaxBlobBytes
+	}
+	return o.Engine.MaxBlobBytes()
+}
+
 // Seen remembers objects that need not be looked at again: see [State]. Scan
 // calls Has and Add from one goroutine at a time. A commit or blob is added when
 // all that was found in it has been handed to emit, so what an interrupted scan
@@ -93,8 +100,13 @@ func Scan(ctx context.Context, gitDir string, o Options, emit func(scanner.Findi
 
 // ScanRepo is [Scan] for a repository that is open already.
 func ScanRepo(ctx context.Context, repo *gitpack.Repo, o Options, emit func(scanner.Finding)) (Result, error) {
+	return scanRepo(ctx, repo, o, nil, emit)
+}
+
+// scanRepo is ScanRepo with what is known already; e may be nil.
+func scanRepo(ctx context.Context, repo *gitpack.Repo, o Options, e *early, emit func(scanner.Finding)) (Result, error) {
 	s := newScan(repo, o)
-	s.out = func(f scanner.Finding) { emit(f.Judged()) }
+	s.out, s.early = func(f scanner.Finding) { emit(f.Judged()) }, e
 	stop := s.tell()
 	err := s.all(ctx)
 	stop()
@@ -106,12 +118,9 @@ func ScanRepo(ctx context.Context, repo *gitpack.Repo, o Options, emit func(scan
 
 func newScan(repo *gitpack.Repo, o Options) *scan {
 	s := &scan{
-		repo: repo, o: o, out: func(scanner.Finding) {}, limit: o.MaxBlobBytes, paths: newPaths(), start: time.Now(),
+		repo: repo, o: o, out: func(scanner.Finding) {}, limit: o.blobLimit(), paths: newPaths(), start: time.Now(),
 		facts: make([]fact, repo.Len()), found: map[gitpack.Number]*scanner.Scanned{},
-		people: map[string]bool{}, emitted: map[string]bool{}, told: map[string]bool{}, lost: map[string]int{},
-	}
-	if s.limit <= 0 {
-		s.limit = o.Engine.MaxBlobBytes()
+		emitted: map[string]bool{}, told: map[string]bool{}, lost: map[string]int{},
 	}
 	s.changesLeft.Store(mostChanges)
 	return s
@@ -133,6 +142,7 @@ const (
 type scan struct {
 	repo  *gitpack.Repo
 	o     Options
+	early *early // what was looked at before; may be nil
 	out   func(scanner.Finding)
 	start time.Time
 	limit int64
@@ -147,8 +157,7 @@ type scan struct {
 
 	pinned    []pin // what refs reach without a commit
 	pathFacts []pathFact
-	flagged   []bool          // commits, by node, whose own text holds a finding
-	people    map[string]bool // whether there is one in a name and address
+	flagged   []bool // commits, by node, whose own text holds a finding
 
 	emitted map[string]bool // path, rule, secret
 	told    map[string]bool // names and addresses
