@@ -163,7 +163,7 @@ func (b *builder) entries(ctx context.Context) (err error) {
 				b.h.sum(e.kind, data, id[:])
 			}
 		} else {
-			n, err := b.large(e, id[:])
+			n, err := b.large(ctx, e, id[:])
 			if err != nil {
 				return err
 			}
@@ -230,15 +230,25 @@ func (c *counter) ReadByte() (byte, error) {
 }
 
 // large passes an entry by that is too large for memory.
-func (b *builder) large(e entry, id []byte) (int, error) {
+func (b *builder) large(ctx context.Context, e entry, id []byte) (int, error) {
 	c := &counter{b: b.p.data[e.at:b.p.end]}
 	z, err := zlib.NewReader(c)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	b.h.start(e.kind, e.size)
-	n, err := io.Copy(b.h.h, io.LimitReader(z, int64(min(e.size, math.MaxInt64-1))+1))
-	if err != nil || uint64(n) != e.size {
+	in := io.LimitReader(z, int64(min(e.size, math.MaxInt64-1))+1)
+	size := uint64(0)
+	for err == nil && ctx.Err() == nil {
+		var n int64
+		n, err = io.CopyN(b.h.h, in, trimBytes)
+		size += uint64(n)
+		b.p.m.trim()
+	}
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	if !errors.Is(err, io.EOF) || size != e.size {
 		return 0, fmt.Errorf("%w: %w", ErrCorrupt, errors.Join(err, errSize))
 	}
 	if e.kind <= Tag {

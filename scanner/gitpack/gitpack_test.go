@@ -414,6 +414,10 @@ type forgery struct {
 }
 
 func (f *forgery) add(t testing.TB, kind Type, size uint64, base []byte, data []byte) {
+	f.addStream(kind, size, base, deflated(t, data, 6))
+}
+
+func (f *forgery) addStream(kind Type, size uint64, base []byte, stream []byte) {
 	if f.pack.Len() == 0 {
 		f.pack.WriteString("PACK\x00\x00\x00\x02\x00\x00\x00\x00")
 	}
@@ -427,7 +431,7 @@ func (f *forgery) add(t testing.TB, kind Type, size uint64, base []byte, data []
 	}
 	f.pack.WriteByte(c)
 	f.pack.Write(base)
-	f.pack.Write(deflated(t, data, 6))
+	f.pack.Write(stream)
 }
 
 // open writes the pack; object i has an id of bytes i.
@@ -443,14 +447,8 @@ func (f *forgery) open(t testing.TB, indexed bool) *Repo {
 			ids = append(ids, bytes.Repeat([]byte{byte(i)}, 20)...)
 		}
 		x := madeIndex(ids, f.offsets)
-		out := []byte(indexMagic + "\x00\x00\x00\x02")
-		for _, n := range x.fan[1:] {
-			out = binary.BigEndian.AppendUint32(out, n)
-		}
-		out = append(out, x.ids...)
-		out = append(out, make([]byte, 4*x.n)...) // wrong checksums: see below
-		out = append(append(out, x.offset4...), x.offset8...)
-		must(t, os.WriteFile(filepath.Join(dir, "objects/pack/pack-x.idx"), append(out, make([]byte, 40)...), 0o644))
+		out := indexFile(x, make([]byte, 4*x.n)) // wrong checksums: see below
+		must(t, os.WriteFile(filepath.Join(dir, "objects/pack/pack-x.idx"), out, 0o644))
 	}
 	r, err := Open(dir)
 	must(t, err)
@@ -694,4 +692,15 @@ func FuzzDelta(f *testing.F) {
 func madeIndex(ids []byte, offsets []uint64) *index {
 	x, _ := newIndex(20, ids, offsets)
 	return x
+}
+
+// indexFile writes an index down as Git's version 2, but for its own checksums.
+func indexFile(x *index, crcs []byte) []byte {
+	out := []byte(indexMagic + "\x00\x00\x00\x02")
+	for _, n := range x.fan[1:] {
+		out = binary.BigEndian.AppendUint32(out, n)
+	}
+	out = append(append(out, x.ids...), crcs...)
+	out = append(append(out, x.offset4...), x.offset8...)
+	return append(out, make([]byte, 40)...)
 }

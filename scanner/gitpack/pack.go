@@ -229,8 +229,11 @@ func (p *pack) kinds() {
 // result has room for dstSlack bytes more.
 func (p *pack) read(z *inflater, e entry, buf []byte) ([]byte, int, error) {
 	// Deflate makes of one byte at most 1,032.
-	if e.size > 1040*uint64(p.end-e.at) || e.size > math.MaxInt32 {
+	if e.size > 1040*uint64(p.end-e.at) {
 		return nil, 0, ErrCorrupt
+	}
+	if e.size > math.MaxInt32 {
+		return nil, 0, ErrTooLarge
 	}
 	n := int(e.size)
 	if cap(buf) < n+dstSlack {

@@ -238,11 +238,15 @@ func (k *walker) failed(l *plan, pos int32, err error) {
 	}
 }
 
-// load finds an entry and checks its packed bytes against the index.
+// load finds an entry and checks its packed bytes against the index. One that is
+// too large is not read.
 func (k *walker) load(p *pack, pos int32) (entry, error) {
 	e, ok := p.entry(p.offset(int(pos)))
 	if !ok {
 		return e, ErrCorrupt
+	}
+	if e.size > uint64(k.w.MaxBytes) {
+		return e, ErrTooLarge
 	}
 	k.pages.touch(k.r, p, int(pos))
 	if p.x != nil && p.x.crcs != nil {
@@ -261,9 +265,6 @@ func (k *walker) whole(p *pack, pos int32) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.size > uint64(k.w.MaxBytes) {
-		return nil, ErrTooLarge
-	}
 	var room []byte
 	if e.size <= freeBytes {
 		room = k.buffer(int(e.size))
@@ -278,9 +279,6 @@ func (k *walker) rebuild(p *pack, pos int32, base []byte, copies bool) ([]byte, 
 	e, err := k.load(p, pos)
 	if err != nil {
 		return nil, err
-	}
-	if e.size > uint64(k.w.MaxBytes) {
-		return nil, ErrTooLarge
 	}
 	delta, _, err := p.read(&k.z, e, k.delta)
 	if err != nil {
