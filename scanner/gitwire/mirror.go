@@ -12,10 +12,12 @@ import (
 )
 
 // maxRefs is how many refs of a repository are taken: each is sent back as a
-// line of the request. maxMirrored is how many objects its pack may hold: they take
+// line of the request. maxRefBytes bounds their names and ids together, which lie in
+// the temporary store. maxMirrored is how many objects its pack may hold: they take
 // about 60 bytes of memory each.
 const (
 	maxRefs     = 1_000_000
+	maxRefBytes = 256 << 20
 	maxMirrored = 16 << 20
 )
 
@@ -129,7 +131,7 @@ func (m *Mirror) list(ctx context.Context, r *remote) ([]string, error) {
 		case x.Name != "HEAD" && !plainRef(x.Name):
 			odd++
 			return nil
-		case m.Refs >= maxRefs:
+		case m.Refs >= maxRefs || m.refs.Size() >= maxRefBytes:
 			beyond++
 			return nil
 		default:
@@ -141,14 +143,14 @@ func (m *Mirror) list(ctx context.Context, r *remote) ([]string, error) {
 				return err
 			}
 		}
-		wants = append(wants, x.ID)
+		wants = append(wants, strings.Clone(x.ID)) // not the whole line
 		return nil
 	})
 	if odd > 0 {
 		m.Reasons = append(m.Reasons, strconv.Itoa(odd)+" refs have names that Git does not allow")
 	}
 	if beyond > 0 {
-		m.Reasons = append(m.Reasons, fmt.Sprintf("%d refs beyond the limit of %d", beyond, maxRefs))
+		m.Reasons = append(m.Reasons, fmt.Sprintf("%d refs beyond the first %d", beyond, m.Refs))
 	}
 	slices.Sort(wants)
 	return slices.Compact(wants), err

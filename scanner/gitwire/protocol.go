@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -46,6 +47,7 @@ func (r *remote) encode(q request) []byte {
 	if q.depth > 0 {
 		b = appendPacket(b, "deepen "+strconv.Itoa(q.depth))
 	}
+	b = slices.Grow(b, (len(q.wants)+len(q.haves))*(2*r.hash+10)+9)
 	for _, id := range q.wants {
 		b = appendPacket(b, "want "+id)
 	}
