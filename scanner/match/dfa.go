@@ -33,8 +33,10 @@ type dfa struct {
 // alphabet are the classes of runes that no part of an expression tells apart.
 type alphabet struct {
 	ascii [utf8.RuneSelf]uint8
-	from  []rune // where classes begin, in order
-	end   int    // the class of the end of the text
+	from  []rune  // where runes begin that are of one class, in order
+	of    []uint8 // and which class that is
+	like  []rune  // one rune of each class
+	end   int     // the class of the end of the text
 }
 
 // half is one of the automata. States are shared by all goroutines: what is read
@@ -48,7 +50,9 @@ type half struct {
 	off   atomic.Bool                 // too many states to be of use
 	read  atomic.Int64                // bytes of all texts
 
+	size   atomic.Int64 // of the states, in bytes
 	mu     sync.Mutex
+	known  bool // to the budget
 	states map[string]*dfaState
 	made   int64 // transitions
 	work   struct {
@@ -149,7 +153,46 @@ func (a *alphabet) learn(prog *syntax.Prog) bool {
 		a.from = append(a.from, r)
 	}
 	slices.Sort(a.from)
-	a.end = len(a.from)
+	// Runes are alike when every part of the expression takes both or neither, and
+	// so does every assertion.
+	var key []byte
+	seen := map[string]bool{}
+	marks := make([][]byte, len(a.from))
+	for i, r := range a.from {
+		marks[i] = append(marks[i], byte(kindOf(r)))
+	}
+	for i := range prog.Inst {
+		in := &prog.Inst[i]
+		if in.Op != syntax.InstRune && in.Op != syntax.InstRune1 {
+			continue
+		}
+		key = binary.LittleEndian.AppendUint32(key[:0], in.Arg) // how case counts
+		for _, r := range in.Rune {
+			key = binary.LittleEndian.AppendUint32(key, uint32(r))
+		}
+		if seen[string(key)] {
+			continue
+		}
+		seen[string(key)] = true
+		for k, r := range a.from {
+			mark := byte(0)
+			if in.MatchRune(r) {
+				mark = 1
+			}
+			marks[k] = append(marks[k], mark)
+		}
+	}
+	classes := map[string]uint8{}
+	for i, m := range marks {
+		c, ok := classes[string(m)]
+		if !ok {
+			c = uint8(len(a.like))
+			classes[string(m)] = c
+			a.like = append(a.like, a.from[i])
+		}
+		a.of = append(a.of, c)
+	}
+	a.end = len(a.like)
 	for c := range a.ascii {
 		a.ascii[c] = uint8(a.class(rune(c)))
 	}
@@ -158,10 +201,10 @@ func (a *alphabet) learn(prog *syntax.Prog) bool {
 
 func (a *alphabet) class(r rune) int {
 	n, found := slices.BinarySearch(a.from, r)
-	if found {
-		return n
+	if !found {
+		n--
 	}
-	return n - 1
+	return int(a.of[n])
 }
 
 // matches reports whether there is a match in text. Not ok when regexp has to
@@ -365,7 +408,7 @@ func (h *half) step(s *dfaState, class int) *dfaState {
 	}
 	rune1 := rune(-1)
 	if class != h.classes.end {
-		rune1 = h.classes.from[class]
+		rune1 = h.classes.like[class]
 	}
 	allowed := syntax.EmptyOpContext(s.prev, rune1)
 	if h.backwards {
@@ -430,15 +473,23 @@ func (h *half) state(pcs []uint32, prev int, match, found bool) *dfaState {
 	}
 	if h.states == nil || len(h.states) >= mostDFAStates {
 		// The old ones live on as long as somebody walks them.
+		h.forget()
 		h.states = map[string]*dfaState{}
-		for i := range h.begin {
-			h.begin[i].Store(nil)
-		}
 	}
 	s = &dfaState{
 		next: make([]atomic.Pointer[dfaState], h.classes.end+1), pcs: slices.Clone(pcs), prev: runeOf[prev],
 		match: match, found: found, stop: match || found && len(pcs) == 0,
 	}
 	h.states[string(key)] = s
+	automata.spend(h, int64(8*len(s.next)+4*len(pcs)+len(key)+stateBytes))
 	return s
+}
+
+// forget lets go of all states. Those that somebody walks live on until then.
+func (h *half) forget() {
+	h.states = nil
+	for i := range h.begin {
+		h.begin[i].Store(nil)
+	}
+	h.size.Store(0)
 }

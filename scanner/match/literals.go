@@ -1,6 +1,10 @@
 package match
 
-import "slices"
+import (
+	"slices"
+	"strings"
+	"sync"
+)
 
 // Every match of most rules holds one of a few words. This file finds them: an
 // anchor is such a word, what must stand around it, and how far a match can
@@ -175,7 +179,7 @@ func (f *finder) words(all []*node, c around) ([]anchor, float64) {
 		}
 		// Words are not random letters: no word is as rare as the product of its
 		// bytes.
-		cost += max(hits, 1e-7) * (1 + pass*window)
+		cost += max(hits, common()[p.text], 1e-7) * (1 + pass*window)
 	}
 	return out, cost
 }
@@ -391,6 +395,33 @@ func lower(c byte) byte {
 func isWord(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
 }
+
+// common is how often the parts of frequent words, of three bytes or more, stand in
+// a byte of source text. Like frequency it only decides which words are looked for.
+var common = sync.OnceValue(func() map[string]float64 {
+	t := map[string]float64{}
+	for rate, words := range map[float64]string{
+		1000: "name string type error key",
+		500:  "return data null description public test",
+		250:  ":// http https client secret token value context github status false machine platform image",
+		120:  "api aws access account addr attribute auth background code config default device endpoint example field file function group header host import info input interface json list message metadata method object pattern path process project provider request required resource response result server service session source state storage system update usage user validate verify version",
+		50:   "action admin amazon application assert authority azure bucket certificate check cloud command connection container content contract control create credentials custom database define delete document domain duration email enabled event expect export format google identifier include index insert instance integration internal label language level license limit linux local login memory modify module monitor network node notify number operation option order org output package param password permission policy postgres private profile property query react record redis register release remote report repository role route schema search security select signature stack standard start station stream struct subscription table target template text thread time tracking transaction transfer under unit valid vector webhook window",
+	} {
+		for _, w := range strings.Fields(words) {
+			part := map[string]bool{}
+			for i := range w {
+				for j := i + 3; j <= len(w); j++ {
+					part[w[i:j]] = true
+				}
+			}
+			for p := range part {
+				t[p] += rate / 1e6
+			}
+		}
+	}
+	t["=="] = 1000 / 1e6
+	return t
+})
 
 // frequency is about how often a byte, folded to lower case, stands in source
 // text. It only decides which words are looked for.
