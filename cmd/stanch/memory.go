@@ -14,8 +14,8 @@ import (
 const heapBytes = 170 << 20
 
 // boundMemory bounds the memory of a scan until stop is called. More than
-// heapBytes in use is no reason to collect all the time: then the bound is a quarter
-// more than that. The operator's GOMEMLIMIT goes before.
+// heapBytes in use is no reason to collect all the time: then the bound is half as
+// much again as that. The operator's GOMEMLIMIT goes before.
 func boundMemory() (stop func()) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return func() {}
@@ -34,7 +34,7 @@ func boundMemory() (stop func()) {
 			case <-tick.C:
 				metrics.Read(live)
 				use := int64(live[0].Value.Uint64())
-				debug.SetMemoryLimit(max(heapBytes, use+use/4+8<<20))
+				debug.SetMemoryLimit(max(heapBytes, use+use/2))
 			}
 		}
 	})
