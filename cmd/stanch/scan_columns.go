@@ -99,7 +99,7 @@ func readFile(path string) []byte {
 func (c *columns) object(name string) []byte {
 	if c.cmd == nil {
 		cmd := exec.CommandContext(c.ctx, "git", "--git-dir="+c.gitDir, "cat-file", "--batch")
-		cmd.Env = append(os.Environ(), "GIT_NO_LAZY_FETCH=1", "GIT_NO_REPLACE_OBJECTS=1")
+		cmd.Env = gitEnv()
 		in, err1 := cmd.StdinPipe()
 		out, err2 := cmd.StdoutPipe()
 		if err1 != nil || err2 != nil || cmd.Start() != nil {

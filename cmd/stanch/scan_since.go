@@ -79,12 +79,19 @@ func (s *scanState) write(path string) error {
 	return err
 }
 
+// gitEnv is the environment of a git that reads a repository: in a partial clone it
+// must not fetch what is missing, from where the repository says. Git heeds
+// GIT_NO_LAZY_FETCH since 2.45, and as a cure in later releases of older versions.
+func gitEnv() []string {
+	return append(os.Environ(), "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", "GIT_NO_REPLACE_OBJECTS=1")
+}
+
 // since gives the commits whose history is left out, and those that the refs
 // point to now when a state is kept.
 func (r *scanRun) since(gitDir string) (since, tips []string, err error) {
 	list := func(args ...string) ([]string, error) {
 		cmd := exec.CommandContext(r.rt.ctx, "git", append([]string{"--git-dir=" + gitDir, "-c", "core.fsmonitor=false"}, args...)...)
-		cmd.Env = append(os.Environ(), "GIT_NO_LAZY_FETCH=1", "GIT_NO_REPLACE_OBJECTS=1")
+		cmd.Env = gitEnv()
 		out, err := cmd.Output()
 		return strings.Fields(string(out)), err
 	}
