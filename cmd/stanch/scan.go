@@ -25,7 +25,7 @@ type scanCmd struct {
 	NoHistory     bool     `name:"no-history" xor:"history" help:"Scan a Git repository as a plain directory."`
 	Staged        bool     `xor:"history" help:"Scan what 'git commit' would add: the staged changes of the repository that holds PATH."`
 	Since         string   `placeholder:"COMMIT|DATE" help:"Leave out the history of this commit, or what is older than this date (2026-01-31, '2 weeks ago')."`
-	State         string   `placeholder:"FILE" help:"Remember in FILE what was scanned, and scan only what is new since then."`
+	State         string   `placeholder:"FILE" help:"Remember in FILE what was scanned, and scan only what is new since then. A scan that is interrupted leaves FILE.resume, and the next one goes on."`
 	Baseline      string   `placeholder:"FILE" help:"Hide what an earlier report (json, jsonl or gitleaks) holds already."`
 	Verify        bool     `help:"Ask the providers whether the credentials are live, as the playbooks say. Exit code 4 when a provider does not answer."`
 	ServiceConfig string   `env:"STANCH_CONFIG" placeholder:"FILE" help:"The service's configuration, for --verify: addresses of providers, enrolled accounts, guards."`
@@ -68,7 +68,7 @@ type scanRun struct {
 	verdicts []format.Verdict
 	unasked  int // credentials of which no provider gave a usable answer
 	sources  *columns
-	shared   *history.Shared // what repositories have in common; nil for one alone
+	shared   *history.Shared // what repositories have in common; nil for one alone without --state
 }
 
 func (c *scanCmd) Run(rt *runtime) error {
@@ -113,13 +113,11 @@ func (c *scanCmd) Run(rt *runtime) error {
 	if err != nil {
 		return err
 	}
+	r.share(len(paths))
 	if c.Staged {
 		return r.staged(paths)
 	}
 	paths = distinct(paths)
-	if len(paths) > 1 {
-		r.shared = history.NewShared("")
-	}
 	for _, p := range paths {
 		err := r.path(p)
 		if err != nil {
@@ -365,8 +363,8 @@ func (r *scanRun) finish() error {
 	if err != nil {
 		return fail(exitUsage, fmt.Errorf("write findings: %w", plain(err)), "check the file given with -o, that its disk is not full, and that the reader of the output still runs")
 	}
-	if r.state != nil && r.rt.ctx.Err() == nil {
-		err := r.state.write(r.cmd.State)
+	if r.state != nil {
+		err := r.keepState()
 		if err != nil {
 			return fail(exitUsage, fmt.Errorf("write --state: %w", plain(err)), "name a file in a directory that can be written to")
 		}
