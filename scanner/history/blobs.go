@@ -70,7 +70,7 @@ func (s *scan) scanBlobs(ctx context.Context) {
 	for n := range s.facts {
 		f := s.facts[n]
 		lost := everything && f&reached == 0 && s.repo.Type(gitpack.Number(n)) == gitpack.Blob && s.repo.Find(s.repo.ID(gitpack.Number(n))) == gitpack.Number(n)
-		if f&wanted == 0 && !lost || s.o.Seen != nil && s.o.Seen.Has(s.repo.ID(gitpack.Number(n))) {
+		if f&wanted == 0 && !lost {
 			continue
 		}
 		if lost {
@@ -168,7 +168,7 @@ func (s *scan) walkBlobs(ctx context.Context, want []bool, counted bool) {
 // scan, since Options says that it was scanned before: only so can be told what
 // is new. It is needed for commits with findings alone.
 func (s *scan) past(ctx context.Context, order []int32, diffs [][]change) {
-	if !s.partly && s.o.Seen == nil && s.o.Shared == nil {
+	if !s.partly && s.o.Shared == nil {
 		return
 	}
 	want := make([]bool, len(s.facts))
@@ -210,24 +210,4 @@ func (s *scan) removed(i int32) []change {
 		}
 	}
 	return out
-}
-
-// remember tells Options.Seen what need not be looked at again. Of a scan that
-// was stopped that are the blobs in which nothing was found.
-func (s *scan) remember(ctx context.Context, order []int32) {
-	if s.o.Seen == nil {
-		return
-	}
-	complete := ctx.Err() == nil
-	for n, f := range s.facts {
-		if f&(scanned|barren) != 0 && (complete || s.found[gitpack.Number(n)] == nil) {
-			s.o.Seen.Add(s.repo.ID(gitpack.Number(n)))
-		}
-	}
-	if !complete || s.broken.Load() {
-		return
-	}
-	for _, i := range order {
-		s.o.Seen.Add(s.repo.ID(s.graph.nodes[i].object))
-	}
 }

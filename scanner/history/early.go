@@ -3,7 +3,6 @@ package history
 import (
 	"context"
 	goruntime "runtime"
-	"sync"
 
 	"stanch/scanner"
 	"stanch/scanner/gitpack"
@@ -18,8 +17,6 @@ type early struct {
 	limit   int64
 	people  *people
 	workers []sightings
-
-	mu sync.Mutex // of Options.Seen
 
 	// By number, when all is there: see settle.
 	seen  map[gitpack.Number]sighting
@@ -47,7 +44,7 @@ func newEarly(ctx context.Context, o Options) *early {
 }
 
 func (e *early) visit(worker int, o *gitpack.Object, id gitpack.ID) any {
-	if int64(len(o.Data)) > e.limit || e.known(id) {
+	if int64(len(o.Data)) > e.limit {
 		return nil
 	}
 	w := &e.workers[worker]
@@ -78,15 +75,6 @@ func (e *early) visit(worker int, o *gitpack.Object, id gitpack.ID) any {
 		return got
 	}
 	return nil
-}
-
-func (e *early) known(id gitpack.ID) bool {
-	if e.o.Seen == nil {
-		return false
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.o.Seen.Has(id)
 }
 
 // settle learns the numbers of what was looked at.

@@ -19,7 +19,6 @@ type Options struct {
 	Progress     func(Progress) // called at most ten times a second, by one goroutine at a time
 	Since        []string       // ids of commits whose history was scanned already; it is left out
 	After        time.Time      // commits that were committed before it are left out; zero means none
-	Seen         Seen           // objects that were scanned already, here or elsewhere; may be nil
 	Shared       *Shared        // what scans of other repositories found out about objects; may be nil
 	MaxBlobBytes int64          // 0 means the engine's limit
 	Repository   string         // written to Place.Repository
@@ -32,15 +31,6 @@ func (o *Options) blobLimit() int64 {
 		return o.MaxBlobBytes
 	}
 	return o.Engine.MaxBlobBytes()
-}
-
-// Seen remembers objects that need not be looked at again: see [State]. Scan
-// calls Has and Add from one goroutine at a time. A commit or blob is added when
-// all that was found in it has been handed to emit, so what an interrupted scan
-// has added can be left out by the next one.
-type Seen interface {
-	Has(id gitpack.ID) bool
-	Add(id gitpack.ID)
 }
 
 // Progress tells how far a scan is. Total and TotalBlobs are 0 while they are
@@ -202,7 +192,6 @@ func (s *scan) all(ctx context.Context) error {
 	}
 	order := s.choose()
 	s.count.total.Store(int64(len(order)))
-	all := order
 	order, diffs := s.compare(ctx, order)
 	s.judgePaths(ctx, diffs)
 	s.texts(ctx, order)
@@ -210,7 +199,6 @@ func (s *scan) all(ctx context.Context) error {
 	s.past(ctx, order, diffs)
 	s.attribute(ctx, order, diffs)
 	s.share(ctx, order, diffs)
-	s.remember(ctx, all)
 	return nil
 }
 
@@ -219,7 +207,7 @@ func (s *scan) choose() []int32 {
 	g := s.graph
 	for i := range g.nodes {
 		n := &g.nodes[i]
-		if s.o.Seen != nil && s.o.Seen.Has(s.repo.ID(n.object)) || !s.o.After.IsZero() && n.time < s.o.After.Unix() {
+		if !s.o.After.IsZero() && n.time < s.o.After.Unix() {
 			n.past = true
 			s.partly = true
 		}

@@ -80,14 +80,9 @@ func (s *scan) ref(ctx context.Context, reader *gitpack.Reader, n gitpack.Number
 		if ok && c.ObjectType == gitpack.Commit {
 			place.Commit = c.Object
 		}
-		if s.o.Seen == nil || !s.o.Seen.Has(s.repo.ID(n)) {
-			s.context(ctx, place, c, "tag-message", s.out)
-		}
+		s.context(ctx, place, c, "tag-message", s.out)
 		if ok && depth < mostTags {
 			s.ref(ctx, reader, s.repo.Find(id), name, seen, depth+1)
-		}
-		if s.o.Seen != nil && ctx.Err() == nil {
-			s.o.Seen.Add(s.repo.ID(n))
 		}
 	case gitpack.Blob:
 		s.pinned = append(s.pinned, pin{blob: n, path: noPath, ref: name})

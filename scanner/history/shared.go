@@ -17,11 +17,13 @@ import (
 // a scan with a Shared finds is just what it finds without.
 //
 // The objects that hold nothing are known by their whole ids, 20 bytes each (32
-// in SHA-256 repositories) in memory and in the file of [Shared.Save], and
-// [MaxStateObjects] of them at most. The results hold secrets: they stay in
-// memory, in keptBytes at most. A Shared may be used concurrently.
+// in SHA-256 repositories) in memory and in the file of [Shared.Save], and 20
+// million of them at most. So a scan that was stopped can be gone on with: it has
+// added what it looked at, and the next one finds what the whole one would have. The
+// results hold secrets: they stay in memory, in keptBytes at most. A Shared may be
+// used concurrently.
 type Shared struct {
-	empty *State
+	empty *state
 	mu    sync.Mutex
 	kept  map[gitpack.ID]*scanner.Scanned
 	room  int
@@ -30,23 +32,28 @@ type Shared struct {
 // keptBytes bounds the results that are kept, by an estimate.
 const keptBytes = 64 << 20
 
-// NewShared makes an empty one. The key says what is looked for: see [NewState].
-func NewShared(key string) *Shared { return newShared(NewState(key)) }
+// NewShared makes an empty one. The key says what is looked for (the version, the
+// rules): a file that was written under another key is of no use, since new rules
+// find something in old objects.
+func NewShared(key string) *Shared { return newShared(newState(key)) }
 
-// LoadShared reads the file of [Shared.Save], as [LoadState] does.
+// LoadShared reads the file of [Shared.Save]. It is empty when there is no such
+// file, or the file was written under another key. A damaged file is an error.
 func LoadShared(path, key string) (*Shared, error) {
-	s, err := LoadState(path, key)
+	s, err := loadState(path, key)
 	if err != nil {
 		return nil, err
 	}
 	return newShared(s), nil
 }
 
-func newShared(s *State) *Shared {
+func newShared(s *state) *Shared {
 	return &Shared{empty: s, kept: map[gitpack.ID]*scanner.Scanned{}, room: keptBytes}
 }
 
-// Save writes what is known of objects that hold nothing, as [State.Save] does.
+// Save writes what is known of objects that hold nothing to a file that its owner
+// alone may read, in one step: after a crash the file is the old one or the new
+// one.
 func (s *Shared) Save(path string) error { return s.empty.Save(path) }
 
 // Len is the number of objects that are known to hold nothing.
@@ -141,8 +148,7 @@ func (s *scan) share(ctx context.Context, order []int32, diffs [][]change) {
 		*f |= barren
 		s.o.Shared.empty.Add(id)
 	}
-	// Of a commit that another scan has seen it is not known what its blobs hold.
-	if ctx.Err() != nil || s.broken.Load() || s.o.Seen != nil {
+	if ctx.Err() != nil || s.broken.Load() {
 		return
 	}
 	for at, i := range order {

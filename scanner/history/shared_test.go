@@ -144,15 +144,4 @@ func TestSharedDoubt(t *testing.T) {
 	if err == nil || s.Len() != 0 {
 		t.Errorf("stopped scan: %v, %d objects are taken as known", err, s.Len())
 	}
-
-	// A scan that leaves out blobs which another one has seen does not know what
-	// their commits bring.
-	seen, s := NewState("k"), NewShared("k")
-	r.scan(Options{Seen: seen})
-	r.git("commit", "-q", "--allow-empty", "-m", "more")
-	r.scan(Options{Seen: seen, Shared: s})
-	found, _ = r.scan(Options{Shared: s})
-	if len(found) != 1 {
-		t.Errorf("%d findings after a scan with a state, want 1", len(found))
-	}
 }

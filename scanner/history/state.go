@@ -17,15 +17,14 @@ import (
 	"stanch/scanner/gitpack"
 )
 
-// MaxStateObjects is how many objects a [State] remembers. What comes after is
+// mostStateObjects is how many objects a state remembers. What comes after is
 // not remembered, and so is scanned again.
-const MaxStateObjects = 20_000_000
+const mostStateObjects = 20_000_000
 
-// State is the set of objects that scans have dealt with: [Options.Seen]. One
-// State can serve many repositories, so that a blob that forks share is looked
-// at once; it may be used concurrently. It takes 20 bytes for each object (32
+// state is the set of objects that scans have dealt with, of any number of
+// repositories. It may be used concurrently. It takes 20 bytes for each object (32
 // in SHA-256 repositories), in memory and in its file.
-type State struct {
+type state struct {
 	mu   sync.Mutex
 	key  [sha256.Size]byte
 	sets [2]idSet // of 20 and of 32 bytes
@@ -33,17 +32,17 @@ type State struct {
 
 var stateMagic = []byte("stanch scan state 1\n")
 
-// NewState makes an empty state. The key says what is looked for (the version,
+// newState makes an empty state. The key says what is looked for (the version,
 // the rules): a state that was written under another key is of no use, since
 // new rules find something in old objects.
-func NewState(key string) *State {
-	return &State{key: sha256.Sum256([]byte(key)), sets: [2]idSet{{size: 20}, {size: 32}}}
+func newState(key string) *state {
+	return &state{key: sha256.Sum256([]byte(key)), sets: [2]idSet{{size: 20}, {size: 32}}}
 }
 
-// LoadState reads the state in a file. It is empty when there is no such file,
+// loadState reads the state in a file. It is empty when there is no such file,
 // or the file was written under another key. A damaged file is an error.
-func LoadState(path, key string) (*State, error) {
-	s := NewState(key)
+func loadState(path, key string) (*state, error) {
+	s := newState(key)
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return s, nil
@@ -61,7 +60,7 @@ func LoadState(path, key string) (*State, error) {
 
 var errState = errors.New("the file is damaged")
 
-func (s *State) read(r io.Reader) error {
+func (s *state) read(r io.Reader) error {
 	sum := sha256.New()
 	in := io.TeeReader(r, sum)
 	head := make([]byte, len(stateMagic)+sha256.Size)
@@ -77,7 +76,7 @@ func (s *State) read(r io.Reader) error {
 		var count [8]byte
 		_, err = io.ReadFull(in, count[:])
 		n := binary.BigEndian.Uint64(count[:])
-		if err != nil || n > MaxStateObjects {
+		if err != nil || n > mostStateObjects {
 			return errState
 		}
 		var b bytes.Buffer // grows with what is there, not with what is claimed
@@ -102,7 +101,7 @@ func (s *State) read(r io.Reader) error {
 
 // Save writes the state to a file that its owner alone may read, in one step:
 // after a crash the file is the old one or the new one.
-func (s *State) Save(path string) error {
+func (s *state) Save(path string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f, err := os.CreateTemp(filepath.Dir(path), ".scan-state-*")
@@ -127,7 +126,7 @@ func (s *State) Save(path string) error {
 	return nil
 }
 
-func (s *State) write(f io.Writer) error {
+func (s *state) write(f io.Writer) error {
 	sum := sha256.New()
 	out := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<20)
 	_, _ = out.Write(stateMagic)
@@ -146,7 +145,7 @@ func (s *State) write(f io.Writer) error {
 }
 
 // Has reports whether an object was dealt with.
-func (s *State) Has(id gitpack.ID) bool {
+func (s *state) Has(id gitpack.ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	set := s.set(id)
@@ -154,17 +153,17 @@ func (s *State) Has(id gitpack.ID) bool {
 }
 
 // Add notes that an object was dealt with.
-func (s *State) Add(id gitpack.ID) {
+func (s *state) Add(id gitpack.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	set := s.set(id)
-	if set != nil && s.sets[0].len()+s.sets[1].len() < MaxStateObjects {
+	if set != nil && s.sets[0].len()+s.sets[1].len() < mostStateObjects {
 		set.add(id)
 	}
 }
 
 // Len is the number of objects that were dealt with.
-func (s *State) Len() int {
+func (s *state) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.sets {
@@ -173,7 +172,7 @@ func (s *State) Len() int {
 	return s.sets[0].len() + s.sets[1].len()
 }
 
-func (s *State) set(id gitpack.ID) *idSet {
+func (s *state) set(id gitpack.ID) *idSet {
 	for i := range s.sets {
 		if s.sets[i].size == len(id.Bytes()) {
 			return &s.sets[i]

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 
 func TestState(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
-	s, err := LoadState(path, "rules 1")
+	s, err := loadState(path, "rules 1")
 	must(t, err)
 	id := func(n int, format string) gitpack.ID {
 		x, ok := gitpack.ParseID(fmt.Sprintf(format, n*7919))
@@ -36,14 +37,14 @@ func TestState(t *testing.T) {
 	if s.Len() != 2000 || info.Size() > 1000*52+200 || info.Mode().Perm() != 0o600 {
 		t.Errorf("%d objects in %d bytes, mode %v", s.Len(), info.Size(), info.Mode())
 	}
-	s, err = LoadState(path, "rules 1")
+	s, err = loadState(path, "rules 1")
 	must(t, err)
 	for n := range 1000 {
 		if !s.Has(id(n, "%040x")) || !s.Has(id(n, "%064x")) || s.Has(id(n+2000, "%040x")) {
 			t.Fatalf("id %d is not as it was", n)
 		}
 	}
-	s, err = LoadState(path, "rules 2")
+	s, err = loadState(path, "rules 2")
 	if err != nil || s.Len() != 0 {
 		t.Errorf("under other rules: %v, %d objects", err, s.Len())
 	}
@@ -53,7 +54,7 @@ func TestState(t *testing.T) {
 		bad := slices.Clone(data)
 		bad[at] ^= 1
 		must(t, os.WriteFile(path, bad, 0o600))
-		_, err = LoadState(path, "rules 1")
+		_, err = loadState(path, "rules 1")
 		if err == nil {
 			t.Errorf("damage at %d is not seen", at)
 		}
@@ -61,14 +62,14 @@ func TestState(t *testing.T) {
 }
 
 func FuzzState(f *testing.F) {
-	s := NewState("k")
+	s := newState("k")
 	x, _ := gitpack.ParseID(strings.Repeat("ab", 20))
 	s.Add(x)
 	var b strings.Builder
 	_ = s.write(&b)
 	f.Add([]byte(b.String()))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := NewState("k")
+		s := newState("k")
 		err := s.read(strings.NewReader(string(data)))
 		if err == nil && s.Len()*20 > len(data) {
 			t.Errorf("%d objects out of %d bytes", s.Len(), len(data))
@@ -76,32 +77,70 @@ func FuzzState(f *testing.F) {
 	})
 }
 
-// A fork and later commits cost what is new in them.
-func TestSeenObjectsAreNotScannedAgain(t *testing.T) {
+// stopped is a context that is cancelled when it was asked a number of times.
+type stopped struct {
+	context.Context
+	cancel context.CancelFunc
+	left   atomic.Int64
+}
+
+func (c *stopped) Err() error {
+	if c.left.Add(-1) == 0 {
+		c.cancel()
+	}
+	return c.Context.Err()
+}
+
+// A scan that is stopped, wherever that is, loses nothing: the next one finds all
+// that the whole one would have, and looks at less.
+func TestStoppedScanIsGoneOnWith(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
-	r.write("a.env", "A="+tok(1)+"\n")
-	r.write("plain.txt", "nothing\n")
-	r.commit("first with " + tok(2))
-	r.git("repack", "-qad")
-	seen := NewState("k")
-	ctx, cancel := context.WithCancel(context.Background())
-	_, err := Scan(ctx, filepath.Join(r.dir, ".git"), Options{Engine: engine(), Seen: seen}, func(scanner.Finding) { cancel() })
-	if err == nil || seen.Len() != 1 {
-		t.Errorf("interrupted: %v, %d objects are remembered, want the blob without findings", err, seen.Len())
+	for n := range 24 {
+		text := strings.Repeat(fmt.Sprintf("line of file %d\n", n), 40)
+		if n%4 == 0 {
+			text += "key " + tok(n) + "\n"
+		}
+		r.write(fmt.Sprintf("dir/file%d", n%12), text)
+		if n == 7 {
+			r.write("store.p12", "a finding by its name alone")
+		}
+		message := "plain"
+		if n%6 == 0 {
+			message += " " + tok(100+n)
+		}
+		r.commit(message)
 	}
-	fs, res := r.scan(Options{Seen: seen})
-	if len(places(fs, tok(1))) != 1 || len(places(fs, tok(2))) != 1 || res.Blobs != 1 || res.Partial {
-		t.Errorf("resumed: %d findings, %+v", len(fs), res)
+	r.git("tag", "-a", "-m", "tag "+tok(200), "v1")
+	r.git("repack", "-qadf")
+	fs, res := r.scan(Options{})
+	want, blobs := described(fs), res.Blobs
+	if blobs != 25 || len(places(fs, tok(200))) != 1 || !slices.ContainsFunc(fs, func(f scanner.Finding) bool { return f.Place.Path == "store.p12" }) {
+		t.Fatalf("%d blobs, %d findings", blobs, len(fs))
 	}
-	fs, res = r.scan(Options{Seen: seen})
-	if len(fs) != 0 || res.Blobs != 0 || res.Commits != 0 || res.Partial {
-		t.Errorf("again: %d findings, %+v", len(fs), res)
+	spared := false
+	for after := int64(1); ; after += 1 + after/8 {
+		ctx := &stopped{}
+		ctx.Context, ctx.cancel = context.WithCancel(context.Background())
+		ctx.left.Store(after)
+		shared, file := NewShared("k"), filepath.Join(t.TempDir(), "shared")
+		_, _ = Scan(ctx, filepath.Join(r.dir, ".git"), Options{Engine: engine(), Shared: shared}, func(scanner.Finding) {})
+		whole := ctx.Context.Err() == nil
+		ctx.cancel()
+		if whole {
+			break
+		}
+		must(t, shared.Save(file))
+		shared, err := LoadShared(file, "k")
+		must(t, err)
+		fs, res := r.scan(Options{Shared: shared})
+		if got := described(fs); !slices.Equal(got, want) || res.Partial {
+			t.Errorf("stopped after %d: %q, want %q; %v", after, got, want, res.Reasons)
+		}
+		spared = spared || res.Blobs < blobs
 	}
-	r.write("a.env", "# changed\nA="+tok(1)+"\nB="+tok(3)+"\n")
-	third := r.commit("second")
-	fs, res = r.scan(Options{Seen: seen})
-	if got := places(fs, tok(3)); len(fs) != 1 || len(got) != 1 || got[0] != "blob a.env@"+third+":3" || res.Blobs != 1 || res.Commits != 1 {
-		t.Errorf("new: %v of %d findings, %+v", got, len(fs), res)
+	if !spared {
+		t.Error("no scan was spared anything")
 	}
 }
 
