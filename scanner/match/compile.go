@@ -75,9 +75,10 @@ type rule struct {
 	generic bool // yields to rules that are not
 	places  bool // some allowlist asks for a path or a commit
 	byLine  bool // some allowlist, or the comment, asks for the line
-	// of late, and what they begin with
+	// of late, and the bytes with which their places begin
 	lateUses  []*use
 	lateFirst byteSet
+	lateBytes []byte
 }
 
 // analyse finds out about the rules of cfg what does not depend on options. All
@@ -163,10 +164,16 @@ func (p *program) assemble(depth int, honour bool) {
 			u := &use{rule: r.number, anchor: &r.late[i], length: 1, number: uint32(len(p.flat))}
 			p.flat = append(p.flat, u)
 			r.lateUses = append(r.lateUses, u)
-			c := u.anchor.word[0]
-			r.lateFirst.add(c)
-			if c >= 'a' && c <= 'z' {
-				r.lateFirst.add(c - 'a' + 'A')
+			ops := u.anchor.shape.ops
+			for c := range 0x80 {
+				b := byte(c)
+				if lower(b) != u.anchor.word[0] || len(ops) > 0 && ops[0].kind == need && !p.sets.all[ops[0].set].has(b) {
+					continue
+				}
+				if !r.lateFirst.has(b) {
+					r.lateBytes = append(r.lateBytes, b)
+				}
+				r.lateFirst.add(b)
 			}
 		}
 	}

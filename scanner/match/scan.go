@@ -446,14 +446,34 @@ func (s *scan) seeLate(r *rule, from, to int) {
 	if len(r.lateUses) == 0 {
 		return
 	}
-	for at := from; at < min(to, len(s.cur)); at++ {
-		if !r.lateFirst.has(s.cur[at]) {
-			continue
-		}
-		for _, u := range r.lateUses {
-			if u.anchor.word[0] == lower(s.cur[at]) {
-				s.see(u, at)
+	if len(r.lateBytes) > fewBytes {
+		for at := from; at < min(to, len(s.cur)); at++ {
+			if r.lateFirst.has(s.cur[at]) {
+				s.seeLateAt(r, at)
 			}
+		}
+		return
+	}
+	text := s.cur[:min(to, len(s.cur))]
+	for _, c := range r.lateBytes {
+		for at := from; at < len(text); at++ {
+			next := bytes.IndexByte(text[at:], c)
+			if next < 0 {
+				break
+			}
+			at += next
+			s.seeLateAt(r, at)
+		}
+	}
+}
+
+// fewBytes are faster found one after the other than all at once.
+const fewBytes = 4
+
+func (s *scan) seeLateAt(r *rule, at int) {
+	for _, u := range r.lateUses {
+		if u.anchor.word[0] == lower(s.cur[at]) {
+			s.see(u, at)
 		}
 	}
 }
