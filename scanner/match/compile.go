@@ -38,7 +38,8 @@ type program struct {
 type use struct {
 	rule   int
 	anchor *anchor
-	length int // of the word
+	length int  // of the word
+	first  byte // of the word, when it is a letter that stands in one case only; 0 otherwise
 	number uint32
 }
 
@@ -155,8 +156,20 @@ func (p *program) assemble(depth int, honour bool) {
 	p.words = newAutomaton(words)
 	for _, list := range p.uses {
 		for i := range list {
-			list[i].number = uint32(len(p.flat))
-			p.flat = append(p.flat, &list[i])
+			u := &list[i]
+			u.number = uint32(len(p.flat))
+			p.flat = append(p.flat, u)
+			if u.anchor == nil {
+				continue
+			}
+			c := u.anchor.word[0]
+			small, large := u.anchor.canBegin(p.sets, c), u.anchor.canBegin(p.sets, upper(c))
+			switch {
+			case small && !large:
+				u.first = c
+			case large && !small:
+				u.first = upper(c)
+			}
 		}
 	}
 	for _, r := range p.rules {
@@ -164,16 +177,11 @@ func (p *program) assemble(depth int, honour bool) {
 			u := &use{rule: r.number, anchor: &r.late[i], length: 1, number: uint32(len(p.flat))}
 			p.flat = append(p.flat, u)
 			r.lateUses = append(r.lateUses, u)
-			ops := u.anchor.shape.ops
-			for c := range 0x80 {
-				b := byte(c)
-				if lower(b) != u.anchor.word[0] || len(ops) > 0 && ops[0].kind == need && !p.sets.all[ops[0].set].has(b) {
-					continue
-				}
-				if !r.lateFirst.has(b) {
+			for _, b := range []byte{u.anchor.word[0], upper(u.anchor.word[0])} {
+				if u.anchor.canBegin(p.sets, b) && !r.lateFirst.has(b) {
+					r.lateFirst.add(b)
 					r.lateBytes = append(r.lateBytes, b)
 				}
-				r.lateFirst.add(b)
 			}
 		}
 	}

@@ -19,6 +19,13 @@ type anchor struct {
 	shape  shape  // what must stand from the word's first byte on
 }
 
+// canBegin reports whether the word may begin with c, which is its first letter in
+// one case or the other.
+func (a *anchor) canBegin(t *sets, c byte) bool {
+	ops := a.shape.ops
+	return len(ops) == 0 || ops[0].kind != need || t.all[ops[0].set].has(c)
+}
+
 // Bounds of the words of a rule. Longer words than the automaton needs to be
 // choosy only cost memory: the shape looks at the rest.
 const (
@@ -388,6 +395,13 @@ func (n *node) findPrefixes() []prefix {
 func lower(c byte) byte {
 	if c >= 'A' && c <= 'Z' {
 		return c + 'a' - 'A'
+	}
+	return c
+}
+
+func upper(c byte) byte {
+	if c >= 'a' && c <= 'z' {
+		return c - 'a' + 'A'
 	}
 	return c
 }

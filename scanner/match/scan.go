@@ -418,6 +418,7 @@ func (s *scan) use(u *use, end, limit int) {
 		s.announced(int32(u.rule))
 	case s.odd != nil:
 		s.seen.places = append(s.seen.places, place{int32(s.odd.original(at)), u.number})
+	case u.first != 0 && s.cur[at] != u.first:
 	default:
 		s.see(u, at)
 	}
