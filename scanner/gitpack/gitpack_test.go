@@ -674,6 +674,28 @@ func FuzzIndex(f *testing.F) {
 }
 
 // FuzzDelta applies what claims to be a delta.
+func FuzzRefs(f *testing.F) {
+	id := strings.Repeat("ab", 20)
+	f.Add([]byte("# pack-refs with: peeled\n" + id + " refs/tags/v1\n^" + id + "\n" + id + " refs/heads/taken\n"))
+	f.Add([]byte(id + "\n" + id + "00 refs/x\n" + id + id[:24] + " a b\r\n \x00"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 8<<10 {
+			return // the check below is not made for more
+		}
+		n := 0
+		err := listedRefs(bytes.NewReader(data), map[string]bool{"refs/heads/taken": true}, func(name string, id ID) error {
+			n++
+			if !bytes.Contains(data, []byte(id.String()+" "+name)) || name == "refs/heads/taken" || strings.Contains(name, "\n") {
+				t.Errorf("ref %q of %s", name, id)
+			}
+			return nil
+		})
+		if n > len(data)/41 || err != nil {
+			t.Errorf("%d refs in %d bytes, %v", n, len(data), err)
+		}
+	})
+}
+
 func FuzzDelta(f *testing.F) {
 	f.Add([]byte("hello, hello"), []byte{12, 14, 0x90, 12, 2, '!', '!'})
 	f.Fuzz(func(t *testing.T, base, d []byte) {
