@@ -111,7 +111,7 @@ func (s *Service) look(ctx context.Context, a historyArgs, was orgscan.Known, em
 		},
 		// The job waits, not its worker.
 		Wait: func(_ context.Context, until time.Time) error {
-			return &gitwire.BusyError{After: until.Sub(time.Now())}
+			return &gitwire.BusyError{After: time.Until(until)}
 		},
 	}
 	r := orgscan.Repository{Name: a.name(), Kind: orgscan.KindCode, URL: url, Changed: a.Changed}

@@ -65,9 +65,9 @@ func TestScheduledSweep(t *testing.T) {
 
 			w.cfg.Scan.SweepEvery = config.Duration(time.Hour)
 			w.start()
-			is := w.until("the incident of the sweep", func(is []incident.Incident) bool { return len(is) > 0 })
+			w.until("the incident of the sweep", func(is []incident.Incident) bool { return len(is) > 0 })
 			w.quiet()
-			is, err = w.svc.Incidents(context.Background(), store.IncidentFilter{})
+			is, err := w.svc.Incidents(context.Background(), store.IncidentFilter{})
 			if err != nil || len(is) != 1 || !strings.HasPrefix(is[0].Reference, "sweep-") {
 				t.Fatalf("%+v, %v", is, err)
 			}

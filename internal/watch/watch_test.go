@@ -550,7 +550,7 @@ func TestForks(t *testing.T) {
 	a, b := w.push("x.env", "t="+tokenA)
 	w.pushEvent(0, a, b, "repos/mona/dots/events")
 	w.event("ForkEvent", time.Hour, fork("stranger/again"), "repos/mona/dots/events")
-	res = w.run(w.options(), time.Minute)
+	w.run(w.options(), time.Minute)
 	w.want("a push to the fork", w.found(), []string{"x.env github-pat"})
 	w.want("followed", fmt.Sprint(w.state.Forks), fmt.Sprint([]Fork{{"mona/dots", w.now.Add(-10*24*time.Hour - time.Minute)}}))
 	w.run(w.options(), 2*time.Minute)

@@ -342,8 +342,11 @@ func (s *sevenReader) folders() (out []sevenFolderInfo) {
 		}
 		flags := s.byte()
 		f := sevenFolderInfo{method: string(s.bytes(uint64(flags & 0xf)))}
-		if flags&0x10 != 0 && (s.number() != 1 || s.number() != 1) {
-			s.err = errPacked
+		if flags&0x10 != 0 {
+			ins, outs := s.number(), s.number()
+			if ins != 1 || outs != 1 {
+				s.err = errPacked
+			}
 		}
 		if flags&0x20 != 0 {
 			f.props = string(s.bytes(s.number()))
