@@ -122,7 +122,7 @@ func (f *finder) npmrc(in int) {
 		return
 	}
 	name := string(trimmed)
-	registry := "registry.npmjs.org/"
+	registry := "" // not told
 	if rest, ok := strings.CutPrefix(name, "//"); ok {
 		n := strings.LastIndex(rest, ":")
 		if n < 0 {
@@ -138,7 +138,10 @@ func (f *finder) npmrc(in int) {
 	host, _, _ := strings.Cut(registry, "/")
 	h := Hit{
 		Rule: "structured-npmrc", Description: "Login to an npm registry.", Provider: providerOfHost(host), Kind: "auth_token", Part: "token", Secret: string(v), Start: start, End: start + len(v), From: at, Confidence: High,
-		Parts: map[string]string{"registry": registry}, Placeholder: placeholderHost(host),
+		Parts: map[string]string{},
+	}
+	if registry != "" {
+		h.Parts["registry"], h.Placeholder = registry, placeholderHost(host)
 	}
 	if h.Provider == "" {
 		h.Provider = "npm"

@@ -82,7 +82,7 @@ func TestFind(t *testing.T) {
 		{"netrc", ".netrc", "machine h.corp.io login bob password " + pw2 + "\nmachine api.heroku.com\n login a\n password " + tok, []string{"netrc /password " + pw2 + " [host=h.corp.io user=bob]", "netrc heroku/password " + tok + " [host=api.heroku.com user=a]"}},
 		{"pgpass", "home/.pgpass", "#x\ndb.corp.io:5432:*:bob:a\\:" + pw2 + "\n", []string{"pgpass postgres/password a:" + pw2 + " [database=* host=db.corp.io port=5432 user=bob]"}},
 		{"npmrc", ".npmrc", "//npm.corp.io/x/:_authToken=" + tok + "\n//r.corp.io/:_password=" + b64(pw2) + "\n_auth = " + b64("bob:"+pw2) + "\n//a.io/:_authToken=${T}\n",
-			[]string{"npmrc npm/auth_token " + tok + " [registry=npm.corp.io/x/]", "npmrc npm/password " + pw2 + " [registry=r.corp.io/]", "npmrc npm/password " + pw2 + " [registry=registry.npmjs.org/ user=bob]"}},
+			[]string{"npmrc npm/auth_token " + tok + " [registry=npm.corp.io/x/]", "npmrc npm/password " + pw2 + " [registry=r.corp.io/]", "npmrc npm/password " + pw2 + " [user=bob]"}},
 		{"pypirc", ".pypirc", "[distutils]\nindex-servers = pypi\n[pypi]\nusername: bob\npassword: " + pw2 + "\n", []string{"pypirc pypi/password " + pw2 + " [registry=https://upload.pypi.org/legacy/ section=pypi user=bob]"}},
 		{"docker", "config.json", `{"auths":{"https://index.docker.io/v1/":{"auth":"` + b64("bob:"+pw2) + `"}, "ghcr.io":{}}}`, []string{"docker-auth docker/password " + pw2 + " [registry=index.docker.io user=bob]"}},
 		{"dockercfg", ".dockercfg", `{"r.corp.io":{"auth":"` + b64("bob:"+pw2) + `","email":"x"}}`, []string{"docker-auth docker/password " + pw2 + " [email=x registry=r.corp.io user=bob]"}},
