@@ -391,3 +391,116 @@ func tryBase64(enc *base64.Encoding, b, out []byte) []byte {
 	}
 	return out
 }
+
+// decode makes the text of the next pass; it reports whether there is one.
+func (s *scan) decode() bool {
+	e := encodings{text: s.cur, percent: -1, backslash: -1, plus: -1, run: extent{-1, -1}}
+	buf := 0
+	if s.layer != nil {
+		buf = s.layer.depth % 2
+	}
+	next := &layer{below: s.layer, depth: 1}
+	if s.layer != nil {
+		next.depth = s.layer.depth + 1
+	}
+	clear(s.decoded[buf])
+	out := s.decoded[buf][:0]
+	done := 0
+	s.copies = s.copies[:0]
+	before := encoded{extent{-1, -1}, 0}
+	m, ok := e.next()
+	s.percent = false
+	for ok {
+		s.percent = s.percent || m.kind == percent
+		after, more := e.next()
+		yields := before.kind != 0 && m.overlaps(before.extent) && before.kind < m.kind ||
+			more && m.overlaps(after.extent) && after.kind < m.kind
+		if !yields {
+			s.piece = m.decode(s.cur, s.piece[:0])
+			if len(s.piece) > 0 {
+				s.copies = append(s.copies, Copy{done, len(out), m.start - done})
+				out = append(out, s.cur[done:m.start]...)
+				seg := segment{original: m.extent, encoded: m.extent, decoded: extent{len(out), len(out) + len(s.piece)}, kinds: m.kind}
+				if s.layer != nil {
+					seg.original = toOriginal(s.layer.segments, s.layer.below, m.extent)
+					for _, p := range overlapping(s.layer.segments, m.extent) {
+						seg.kinds |= p.kinds
+					}
+				}
+				next.segments = append(next.segments, seg)
+				out = append(out, s.piece...)
+				done = m.end
+			}
+		}
+		before, m, ok = m, after, more
+	}
+	if len(next.segments) == 0 {
+		return false
+	}
+	s.copies = append(s.copies, Copy{done, len(out), len(s.cur) - done})
+	out = append(out, s.cur[done:]...)
+	s.decoded[buf] = out
+	s.cur, s.layer = out, next
+	return true
+}
+
+// decodesNew reports whether something in or around new text decodes, when
+// nothing did in the text of which this one is made. It errs to the safe side.
+// What is decoded is a run of some bytes; but a row of U+XXXX, which always
+// decodes, and what stands between the first and the last %XX of a line.
+func (s *scan) decodesNew(size int, percents bool, copies []Copy) bool {
+	s.seen.percent = percents
+	from, old, done := 0, 0, 0 // the end of the copy before in both texts; of what was looked at
+	for i := 0; i <= len(copies); i++ {
+		c := Copy{size, len(s.cur), 0}
+		if i < len(copies) {
+			c = copies[i]
+		}
+		if (c.New != from || c.Old != old) && c.New >= done {
+			lo, hi := from, c.New
+			if percents {
+				lo = done
+				if from > done {
+					lo += bytes.LastIndexByte(s.cur[done:from], '\n') + 1
+				}
+				n := bytes.IndexByte(s.cur[hi:], '\n')
+				if n < 0 {
+					n = len(s.cur) - hi - 1
+				}
+				hi += n + 1
+			} else {
+				for lo > 0 && bytesAre[s.cur[lo-1]]&isCoded != 0 {
+					lo--
+				}
+				for hi < len(s.cur) && bytesAre[s.cur[hi]]&isCoded != 0 {
+					hi++
+				}
+				lo, hi = max(0, lo-longestEscape), min(len(s.cur), hi+longestEscape)
+			}
+			if s.anyDecodes(s.cur[lo:hi]) {
+				return true
+			}
+			done = hi
+		}
+		from, old = c.New+c.Len, c.Old+c.Len
+	}
+	return false
+}
+
+// longestEscape is the length of \\uXXXX, or of U+XXXX and a space.
+const longestEscape = 8
+
+func (s *scan) anyDecodes(text []byte) bool {
+	e := encodings{text: text, percent: -1, backslash: -1, plus: -1, run: extent{-1, -1}}
+	for {
+		m, ok := e.next()
+		if !ok {
+			return false
+		}
+		s.seen.percent = s.seen.percent || m.kind == percent
+		s.piece = m.decode(text, s.piece[:0])
+		if len(s.piece) > 0 {
+			return true
+		}
+	}
+}
